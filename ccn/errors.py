@@ -11,7 +11,7 @@
     │   └── TokenUnsupported       what was shown is a credential, but not of a kind that ends here
     ├── NotAllowed                 who asks may not do this
     │   ├── Unauthenticated        a credential is needed, and none was shown
-    │   │   ├── CredentialInvalid  the credential does not count, or not any more
+    │   │   ├── CredentialInvalid  the credential is not valid, or not any more
     │   │   ├── TokenExpired       the access token was good and has ended
     │   │   └── SignInRefused      no such user with such a password
     │   └── Forbidden              the caller is known, and this is not for its tier

@@ -1,8 +1,9 @@
-"""Who guesses passwords: what was refused of one name from everywhere, and from one address for all names.
+"""Slows down who guesses passwords: counts refused sign-ins by name and by address.
 
-The limit of attempts as one user from one address does not hold back whoever has many addresses or tries
-many names. So refusals are counted for an hour, and at their limit the name, or the address, waits until
-the oldest is an hour old. That locks no user out: from where it signed in lately, it may do so again.
+Another limit counts attempts for one name from one address. It does not stop a guesser who has many
+addresses or tries many names. So refusals are counted for an hour. At its limit, a name or an address has
+to wait until its oldest refusal is an hour old. No user is locked out: a network where the user signed in
+lately may go on.
 """
 
 from __future__ import annotations
@@ -18,63 +19,66 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 
 from ccn import errors, settings
 from ccn.core.bounded import Recent
-from ccn.gateway.request_windows import KEYS
+from ccn.gateway.request_windows import KEY_LIMIT
 
 HOUR_S = 3_600
-_KNOWN_S = 30 * 86_400.0
+_KNOWN_S = 30 * 86_400.0  # how long a network is known for a name
 _KEY = secrets.token_bytes(32)
 
 CountRefusal = Callable[[RateLimitItem, str], Awaitable[float]]
-"""Counts one; for how many seconds there is no room for another, 0 while there is."""
+"""Counts a refusal. Returns the seconds until there is room for another one: 0 if there is room now."""
 
 
 class Guesses:
-    """The refusals that this node has seen, and those that all nodes have where they count together."""
+    """The refused sign-ins that this node has seen; those of all nodes if the nodes share Redis."""
 
     def __init__(
-        self, chosen: settings.LimitsSettings, full: CountRefusal, clock: Callable[[], float] = time.time
+        self,
+        limits: settings.LimitsSettings,
+        count_one: CountRefusal,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._of_name = RateLimitItemPerSecond(chosen.name_refusals, HOUR_S, "refusals of a name")
-        self._of_address = RateLimitItemPerSecond(chosen.address_refusals, HOUR_S, "refusals of an address")
-        self._full, self._clock = full, clock
-        self._until = Recent[str, float](KEYS)
-        """When whoever is at a limit may try again, and until when a network is known for a name."""
+        self._of_name = RateLimitItemPerSecond(limits.name_refusals, HOUR_S, "refusals of a name")
+        self._of_address = RateLimitItemPerSecond(limits.address_refusals, HOUR_S, "refusals of an address")
+        self._count_one, self._clock = count_one, clock
+        self._until = Recent[str, float](KEY_LIMIT)
+        """When a name or an address may try again, and until when an address is known for a name."""
 
     def check_sign_in(self, name: str, address: str) -> None:
-        """TooManyRequests for whoever has to wait."""
-        named, now = _name_key(name), self._clock()
-        if self._until.get(_known_key(named, address), 0.0) > now:
+        """Raise TooManyRequests if this name or address has to wait."""
+        name_key, now = _name_key(name), self._clock()
+        if self._until.get(_known_key(name_key, address), 0.0) > now:
             return
-        left_s = max(self._until.get(key, 0.0) for key in (named, address)) - now
-        if left_s > 0:
-            wait_s = math.ceil(left_s)
+        remaining_s = max(self._until.get(key, 0.0) for key in (name_key, address)) - now
+        if remaining_s > 0:
+            wait_s = math.ceil(remaining_s)
             raise errors.TooManyRequests(f"too many sign-ins were refused; wait for {wait_s} s", wait_s)
 
     async def count_refusal(self, name: str, address: str) -> None:
-        """It was wrong: the name and the address are nearer to their limits."""
-        named = _name_key(name)
-        if self._until.get(_known_key(named, address), 0.0) > self._clock():
-            return  # its owner, most likely, whom the limit of attempts holds back
-        for item, key in ((self._of_name, named), (self._of_address, address)):
-            if (left_s := await self._full(item, key)) > 0:
-                self._set_until(key, left_s)
+        """Count a refused sign-in for its name and its address."""
+        name_key = _name_key(name)
+        if self._until.get(_known_key(name_key, address), 0.0) > self._clock():
+            return  # most likely the owner of the name, whom the limit of attempts slows down enough
+        for item, key in ((self._of_name, name_key), (self._of_address, address)):
+            if (wait_s := await self._count_one(item, key)) > 0:
+                self._set_until(key, wait_s)
 
     def remember_success(self, name: str, address: str) -> None:
-        """From there this user is known from now on."""
+        """Remember that this user signed in from this address."""
         self._set_until(_known_key(_name_key(name), address), _KNOWN_S)
 
-    def _set_until(self, key: str, lasts_s: float) -> None:
-        self._until[key] = self._clock() + lasts_s
+    def _set_until(self, key: str, duration_s: float) -> None:
+        self._until[key] = self._clock() + duration_s
 
 
 def hide_name(name: str) -> str:
-    """What a log calls a name that was typed, which may be a password in the wrong field."""
+    """Hash a typed name for the log: it may be a password in the wrong field."""
     typed = name.strip().lower().encode("utf-8", "surrogatepass")
     return hashlib.blake2b(typed, key=_KEY, digest_size=6).hexdigest()
 
 
 def mask_address(address: str) -> str:
-    """The neighbourhood of an address, which is enough to see a pattern: /24, of IPv6 /64."""
+    """The network of an address, which is enough to see a pattern: /24, or /64 for IPv6."""
     try:
         return str(ip_network(f"{address}/{64 if ':' in address else 24}", strict=False))
     except ValueError:
@@ -85,5 +89,5 @@ def _name_key(name: str) -> str:
     return f"name/{hide_name(name)}"
 
 
-def _known_key(named: str, address: str) -> str:
-    return f"{named}/{address}"
+def _known_key(name_key: str, address: str) -> str:
+    return f"{name_key}/{address}"

@@ -1,8 +1,9 @@
-"""How often somebody may ask: a moving window, across all nodes where Redis is there, else for this node.
+"""Limits how often a caller may ask: a moving window, for all nodes with Redis, for one node without.
 
-Never open and never dead: a request waits for Redis for `redis_timeout_s` at most. The first that waits in
-vain opens the circuit, and from then on this node counts alone until a probe in the background reaches
-Redis again. This node's own count is always kept, so who is over the limit here stays so when Redis goes.
+A failure of Redis neither lifts the limits nor stops requests. A request waits for Redis for
+`redis_timeout_s` at most. After the first that waits in vain, this node counts alone until a probe in the
+background reaches Redis again. This node always keeps a count of its own: a caller that is over its limit
+here stays so when Redis is lost.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from ccn.gateway.request_windows import Window
 _log = structlog.get_logger()
 
 _CONNECTIONS = 16
-_PROBE_TIMEOUT_S = 2.0  # a new TLS connection may take longer than a request would wait
+_PROBE_TIMEOUT_S = 2.0  # a new TLS connection may take longer than a request waits
 _BETWEEN_PROBES_S = 1.0
-_LOST = (RedisError, OSError, TimeoutError)
+_REDIS_ERRORS = (RedisError, OSError, TimeoutError)  # logged by their type: a text may hold a password
 
 
 @dataclass(frozen=True, slots=True)
 class LimitVerdict:
-    """Whether a request may pass, and what is left."""
+    """Whether a request may pass, and how many more the limit leaves."""
 
     allowed: bool
     limit: int
@@ -46,12 +47,12 @@ class LimitVerdict:
 
 
 def counting_key(caller: Caller, address: str) -> str:
-    """Whose requests are counted together: a user's, or an address's."""
+    """The key that requests are counted under: the user, or the address if nobody has signed in."""
     return f"address/{normalise_address(address)}" if caller.user is None else f"user/{caller.user}"
 
 
 def normalise_address(address: str) -> str:
-    """What counts as one address: of IPv6 a network, because whoever has one of those has all of it."""
+    """Reduce an address to what is counted as one. For IPv6 that is /64: one client has all of it."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -62,41 +63,41 @@ def normalise_address(address: str) -> str:
 
 
 class Limiter:
-    """Counts requests; `watch` keeps it in touch with Redis."""
+    """Counts requests. `watch_redis` keeps it in touch with Redis."""
 
-    def __init__(self, chosen: settings.LimitsSettings, clock: Callable[[], float] = time.time) -> None:
-        self._requests = RateLimitItemPerSecond(chosen.requests, chosen.window_s, "requests")
-        self._looks = RateLimitItemPerSecond(chosen.requests, chosen.window_s, "looks")
-        self._sign_ins = RateLimitItemPerSecond(chosen.sign_ins, chosen.window_s, "sign-ins")
+    def __init__(self, limits: settings.LimitsSettings, clock: Callable[[], float] = time.time) -> None:
+        self._requests = RateLimitItemPerSecond(limits.requests, limits.window_s, "requests")
+        self._looks = RateLimitItemPerSecond(limits.requests, limits.window_s, "looks")
+        self._sign_ins = RateLimitItemPerSecond(limits.sign_ins, limits.window_s, "sign-ins")
         self._clock = clock
-        self._patience_s = chosen.redis_timeout_s / 2  # once for a connection, once for the answer
+        self._patience_s = limits.redis_timeout_s / 2  # one half for a connection, one for the answer
         self._slots = asyncio.Semaphore(_CONNECTIONS)
-        self._here = request_windows.MemoryWindows(clock)
-        self._redis = _make_connections(chosen)
+        self._local = request_windows.MemoryWindows(clock)
+        self._redis = _make_connections(limits)
         self._shared = request_windows.RedisWindows(self._redis) if self._redis else None
         self._reachable = False
         self._lost = asyncio.Event()
-        self.guesses = Guesses(chosen, self._count_refusal, clock)
+        self.guesses = Guesses(limits, self._count_refusal, clock)
 
     async def count_request(self, key: str) -> LimitVerdict:
-        """Count a request, and say whether it may pass."""
+        """Count a request and decide whether it may pass."""
         return await self._count_hit(self._requests, key)
 
     async def count_look(self, key: str) -> LimitVerdict:
-        """Count a look at the cluster, apart from requests: who watches may still talk."""
+        """Count a look at the cluster, apart from requests: watching must not use up what talking needs."""
         return await self._count_hit(self._looks, key)
 
     async def count_sign_in(self, key: str) -> LimitVerdict:
-        """Count an attempt to sign in; these have a lower limit."""
+        """Count an attempt to sign in, which has a lower limit."""
         return await self._count_hit(self._sign_ins, key)
 
     @property
     def shared(self) -> bool:
-        """Whether all nodes count together just now."""
+        """Whether all nodes count together now."""
         return self._reachable
 
     async def watch_redis(self, stop: asyncio.Event) -> None:
-        """Until told to stop: whenever Redis is lost, probe until it is back."""
+        """Probe Redis whenever it is lost, until it is back. Runs until `stop`."""
         stopping = asyncio.create_task(stop.wait(), name="limits stop")
         try:
             while not stop.is_set():
@@ -113,24 +114,24 @@ class Limiter:
                 await self._redis.disconnect()
 
     async def _count_refusal(self, item: RateLimitItem, key: str) -> float:
-        said = await self._count_hit(item, key)
-        return 0.0 if said.allowed and said.remaining else float(said.reset_s)
+        verdict = await self._count_hit(item, key)
+        return 0.0 if verdict.allowed and verdict.remaining else float(verdict.reset_s)
 
     async def _count_hit(self, item: RateLimitItem, key: str) -> LimitVerdict:
-        here = self._verdict_from_window(item, self._here.hit(item, key))
+        local = self._verdict_from_window(item, self._local.hit(item, key))
         if self._shared is None or not self._reachable:
-            return here
+            return local
         try:
             async with asyncio.timeout(self._patience_s):
                 await self._slots.acquire()
         except TimeoutError:
-            return here  # a burst of our own requests says nothing about Redis
+            return local  # this node's own burst of requests says nothing about Redis
         try:
             async with asyncio.timeout(self._patience_s):
                 return self._verdict_from_window(item, await self._shared.hit(item, key))
-        except _LOST as lost:
-            self._lose_redis(lost)
-            return here
+        except _REDIS_ERRORS as error:
+            self._lose_redis(error)
+            return local
         finally:
             self._slots.release()
 
@@ -140,10 +141,10 @@ class Limiter:
             window.allowed, item.amount, max(0, item.amount - window.counted), max(1, reset_s)
         )
 
-    def _lose_redis(self, why: BaseException) -> None:
+    def _lose_redis(self, error: BaseException) -> None:
         if self._reachable:
             _log.warning(
-                "Redis does not answer: this node counts requests alone", reason=_describe_loss(why)
+                "Redis does not answer: this node counts requests alone", reason=type(error).__name__
             )
         self._reachable = False
         self._lost.set()
@@ -154,12 +155,12 @@ class Limiter:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 await self._shared.hit(self._requests, "probe")
-        except _LOST as lost:
+        except _REDIS_ERRORS as error:
             if not self._lost.is_set():
                 _log.warning(
-                    "Redis cannot be reached: this node counts requests alone", reason=_describe_loss(lost)
+                    "Redis cannot be reached: this node counts requests alone", reason=type(error).__name__
                 )
-            self._lose_redis(lost)
+            self._lose_redis(error)
             return
         self._reachable = True
         self._lost.clear()
@@ -167,23 +168,18 @@ class Limiter:
         _log.info("requests are counted across all nodes")
 
 
-def _make_connections(chosen: settings.LimitsSettings) -> redis.asyncio.ConnectionPool | None:
-    url = chosen.redis_url.get_secret_value()
+def _make_connections(limits: settings.LimitsSettings) -> redis.asyncio.ConnectionPool | None:
+    url = limits.redis_url.get_secret_value()
     if not url:
         return None
     try:
         return redis.asyncio.BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=chosen.redis_timeout_s,
+            timeout=limits.redis_timeout_s,
             socket_connect_timeout=_PROBE_TIMEOUT_S,
             socket_timeout=_PROBE_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),  # the circuit decides when to try again
         )
-    except ValueError as wrong:
-        raise errors.SettingsInvalid(f"CCN_LIMITS_REDIS_URL: {wrong}") from None
-
-
-def _describe_loss(lost: BaseException) -> str:
-    """What was lost, without an address: it may hold a password."""
-    return type(lost).__name__
+    except ValueError as invalid:
+        raise errors.SettingsInvalid(f"CCN_LIMITS_REDIS_URL: {invalid}") from None

@@ -1,8 +1,8 @@
-"""Streams that are open at a node, through whatever door: how many each has, and how long they may last.
+"""The streams that are open at a node, at all doors: how many a caller may have, and when one has to end.
 
-A credential is looked at when a stream begins, and the stream can outlive it by far. So once in `recheck_s`
-this asks about all of them together, in a statement or two, and ends those of a user who was disabled, of a
-key that was revoked, and of a sign-in that was ended or whose password is another one.
+A credential is checked when a stream begins, but the stream can outlive it by far. So every `recheck_s`
+seconds this checks the credentials of all streams together, in a statement or two. It ends the streams of a
+disabled user, of a revoked key, and of a sign-in that was ended or whose password was changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ccn.store.connection.pool import Pool
 
 _log = structlog.get_logger(__name__)
 
-_LEAST_S = 0.1
+_SHORTEST_RECHECK_S = 0.1
 _AT_ONCE = (
     "of your streams and sockets are open at this node (CCN_LIMITS_STREAMS): end one, or ask another node"
 )
@@ -32,18 +32,18 @@ _ENDED = "the account or the credential behind this stream has ended"
 
 
 class OpenStream:
-    """One stream. `ended` fails, saying why, when it must end though nothing else has ended it."""
+    """One stream. `ended` fails with the reason when the stream has to end because its credential did."""
 
-    __slots__ = ("_place", "_streams", "ended", "ground")
+    __slots__ = ("_slot", "_streams", "credential", "ended")
 
-    def __init__(self, streams: OpenStreams, place: ConcurrencySlot, ground: Credential | None) -> None:
-        self._streams, self._place, self.ground = streams, place, ground
+    def __init__(self, streams: OpenStreams, slot: ConcurrencySlot, credential: Credential | None) -> None:
+        self._streams, self._slot, self.credential = streams, slot, credential
         self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
-        """It is over; saying it twice changes nothing."""
-        self._place.leave()
-        self._streams.forget(self)
+        """Give the slot back. Closing a stream twice does no harm."""
+        self._slot.leave()
+        self._streams.forget_stream(self)
 
     def __enter__(self) -> OpenStream:
         return self
@@ -53,59 +53,60 @@ class OpenStream:
 
 
 class OpenStreams:
-    """All that are open."""
+    """All open streams of a node."""
 
     def __init__(
-        self, pool: Pool, chosen: settings.AccountsSettings, limits: settings.LimitsSettings
+        self, pool: Pool, accounts: settings.AccountsSettings, limits: settings.LimitsSettings
     ) -> None:
-        self._pool, self._every_s = pool, max(_LEAST_S, chosen.recheck_s)
+        self._pool, self._recheck_s = pool, max(_SHORTEST_RECHECK_S, accounts.recheck_s)
         self.idle_s = limits.socket_idle_s
         """How long a socket may be silent."""
-        self._of_one = ConcurrencyLimit(limits.streams, 0, errors.TooManyStreams, _AT_ONCE)
+        self._per_caller = ConcurrencyLimit(limits.streams, 0, errors.TooManyStreams, _AT_ONCE)
         self._open = dict[Credential, set[OpenStream]]()
 
     def open_stream(self, caller: Caller, address: str = "") -> OpenStream:
-        """One more of this caller's, or TooManyStreams."""
-        place = self._of_one.take_slot_now(caller.user or limiting.counting_key(caller, address))
-        opened = OpenStream(self, place, caller.ground)
-        if caller.ground is not None:
-            self._open.setdefault(caller.ground, set()).add(opened)
-        return opened
+        """Open one more stream of this caller, or raise TooManyStreams."""
+        slot = self._per_caller.take_slot_now(caller.user or limiting.counting_key(caller, address))
+        stream = OpenStream(self, slot, caller.credential)
+        if caller.credential is not None:
+            self._open.setdefault(caller.credential, set()).add(stream)
+        return stream
 
     @contextlib.contextmanager
     def open_until_answered(self, caller: Caller) -> Iterator[OpenStream]:
-        """One that the answer closes, which the block makes; if it makes none, it is closed at once."""
-        opened = self.open_stream(caller)
+        """Open a stream for the answer that the block makes. The answer closes it; a failing block too."""
+        stream = self.open_stream(caller)
         try:
-            yield opened
+            yield stream
         except BaseException:
-            opened.close()
+            stream.close()
             raise
 
     async def watch_credentials(self, stop: asyncio.Event) -> None:
-        """Look at all of them again and again, until told to stop."""
+        """Check the credentials of all streams again and again, until `stop`."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._every_s):
+                async with asyncio.timeout(self._recheck_s):
                     await stop.wait()
-            await self.end_fallen()
+            await self.end_invalid_streams()
 
-    def forget(self, opened: OpenStream) -> None:
-        """It is not looked at any more."""
-        if opened.ground is not None and opened in (these := self._open.get(opened.ground, set())):
-            these.remove(opened)
-            if not these:
-                del self._open[opened.ground]
+    def forget_stream(self, stream: OpenStream) -> None:
+        """Stop checking the credential of this stream."""
+        credential = stream.credential
+        if credential is not None and stream in (streams := self._open.get(credential, set())):
+            streams.remove(stream)
+            if not streams:
+                del self._open[credential]
 
-    async def end_fallen(self) -> None:
-        """End those that may not go on."""
+    async def end_invalid_streams(self) -> None:
+        """End the streams whose credentials have ended."""
         try:
-            fallen = await credential_checks.find_ended(self._pool, self._open.keys())
+            ended = await credential_checks.find_ended(self._pool, self._open.keys())
         except errors.CCNError as failed:
-            # They go on: they were let in, and nobody says otherwise.
-            _log.warning("open streams could not be looked at", reason=type(failed).__name__)
+            # The streams go on: their credentials were valid, and nothing says that they have ended.
+            _log.warning("open streams could not be checked", reason=type(failed).__name__)
             return
-        for opened in [each for ground in fallen for each in self._open.get(ground, ())]:
-            if not opened.ended.done():
-                opened.ended.set_exception(errors.CredentialInvalid(_ENDED))
-                opened.ended.exception()  # whoever is just leaving does not look at it
+        for stream in [each for credential in ended for each in self._open.get(credential, ())]:
+            if not stream.ended.done():
+                stream.ended.set_exception(errors.CredentialInvalid(_ENDED))
+                stream.ended.exception()  # a stream that is closing anyway never reads it

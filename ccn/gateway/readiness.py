@@ -1,6 +1,7 @@
-"""Whether this node can serve, and if not, why: asked once for both doors, answered from memory.
+"""Knows whether this node can serve, and if not, why: checked once for both doors, answered from memory.
 
-Probes come as often as anybody likes; the neighbours are asked once in an interval, each with a deadline.
+Anybody may ask this node as often as they like. It asks its neighbours once in an interval, with a
+deadline.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ Probe = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing this node needs, or only tells of; `reason` is empty while it has it."""
+    """The last answer of a probe. `reason` says why it fails and is empty while it passes.
+
+    A check that is not `needed` is only shown.
+    """
 
     name: str
     reason: str
@@ -28,24 +32,24 @@ class Check:
 
     @property
     def passes(self) -> bool:
-        """Nothing stands against it."""
+        """Whether the probe found nothing wrong."""
         return not self.reason
 
 
 class Readiness:
-    """Asks the probes in turn; `stop` makes the answer no for good."""
+    """Runs the probes again and again. After `stop` the node is never ready again."""
 
     def __init__(
         self,
         probes: Mapping[str, Probe],
-        told: Mapping[str, Probe] | None = None,
+        optional_probes: Mapping[str, Probe] | None = None,
         *,
         interval_s: float = 1.0,
         deadline_s: float = 2.0,
     ) -> None:
-        """`told` are asked and shown as well, but a node serves without what they ask for."""
-        self._probes = [(name, ask, True) for name, ask in probes.items()]
-        self._probes += [(name, ask, False) for name, ask in (told or {}).items()]
+        """`optional_probes` run and are shown as well, but a node is ready although they fail."""
+        self._probes = [(name, probe, True) for name, probe in probes.items()]
+        self._probes += [(name, probe, False) for name, probe in (optional_probes or {}).items()]
         self._interval_s = interval_s
         self._deadline_s = deadline_s
         self._changed = asyncio.Event()
@@ -54,31 +58,31 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Every check of what is needed passes."""
+        """Whether every needed check passes."""
         return all(check.passes for check in self.checks if check.needed)
 
     async def watch_probes(self) -> None:
-        """Keep the answer fresh until told to stop."""
+        """Run all probes once in an interval, until `stop`."""
         while not self._stopping.is_set():
             self._record_checks(
-                tuple(await asyncio.gather(*[self._ask_probe(*each) for each in self._probes]))
+                tuple(await asyncio.gather(*[self._run_probe(*each) for each in self._probes]))
             )
             await _wait_at_most(self._stopping.wait(), self._interval_s)
 
     def stop(self) -> None:
-        """Say no from now on, so that whoever balances load looks elsewhere while we finish."""
+        """Be not ready from now on: load balancers then go elsewhere while this node finishes."""
         self._stopping.set()
         self._set_checks((Check("running", "stopping"),))
 
     async def wait_for_change(self, seen: tuple[Check, ...]) -> None:
-        """Wait until the answer is another one than the `seen`."""
+        """Wait until the checks differ from those that were `seen`."""
         while self.checks == seen:
             await self._changed.wait()
 
-    async def _ask_probe(self, name: str, ask: Probe, needed: bool) -> Check:
+    async def _run_probe(self, name: str, probe: Probe, needed: bool) -> Check:
         try:
             async with asyncio.timeout(self._deadline_s):
-                await ask()
+                await probe()
         except TimeoutError:
             return Check(name, f"no answer within {self._deadline_s:g} s", needed)
         except errors.CCNError as refused:
@@ -87,14 +91,14 @@ class Readiness:
 
     def _record_checks(self, checks: tuple[Check, ...]) -> None:
         if self._stopping.is_set():
-            return  # the answer was under way when the node began to stop
+            return  # the probes were under way when the node began to stop
         for check in checks:
             metrics.set_check(check.name, passes=check.passes)
         if self.checks == checks:
             return
         self._set_checks(checks)
-        against = {check.name: check.reason for check in checks if not check.passes}
-        _log.info("ready", **against) if self.ready else _log.warning("not ready", **against)
+        failing = {check.name: check.reason for check in checks if not check.passes}
+        _log.info("ready", **failing) if self.ready else _log.warning("not ready", **failing)
 
     def _set_checks(self, checks: tuple[Check, ...]) -> None:
         self.checks = checks

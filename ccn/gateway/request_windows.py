@@ -1,7 +1,7 @@
-"""Moving windows of requests, in this process and in Redis: one step counts a hit and looks at the window.
+"""Moving windows of requests, in this process and in Redis. One step counts a hit and reads its window.
 
-The storages are those of `limits`, which would ask twice for that. In Redis the layout is the library's own
-(a list, the newest first), so nodes of either kind count together.
+They extend the storages of the library `limits`, which needs two steps for that. The layout in Redis is the
+library's own (a list, the newest first), so nodes that use the library alone count together with ours.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 
 from ccn.core.bounded import Recent
 
-KEYS = 20_000  # counted at once on this node; the longest silent give way
+KEY_LIMIT = 20_000  # keys counted at once on this node; the key that was silent longest goes first
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What came of a hit: whether it fitted, how many there are now, and when the oldest was."""
+    """The result of a hit: whether it fitted, how many hits the window has, and when the oldest was."""
 
     allowed: bool
     counted: int
@@ -33,17 +33,18 @@ class Window:
 class MemoryWindows(MemoryStorage):
     """The library's storage for one process, with a bound on its size.
 
-    The library's own goes through every key after each request, in a thread each: with a thousand users
-    that is what a node would mostly do. Here a request touches one key, and the longest silent give way.
+    The library's own storage visits every key after each request, in a thread each. With a thousand users a
+    node would do little else. Here a request touches one key, and the key that was silent longest goes
+    first.
     """
 
-    def __init__(self, clock: Callable[[], float], keys: int = KEYS) -> None:
+    def __init__(self, clock: Callable[[], float], keys: int = KEY_LIMIT) -> None:
         super().__init__()
         self._clock = clock
         self.hits: Recent[str, deque[float]] = Recent(keys)
 
     def hit(self, item: RateLimitItem, key: str) -> Window:
-        """Count one, if it fits into the window."""
+        """Count a hit if it fits into the window."""
         now = self._clock()
         hits = self._recent_hits(item.key_for(key), now - item.get_expiry())
         allowed = len(hits) < item.amount
@@ -62,7 +63,7 @@ class RedisWindows(RedisStorage):
     """The library's storage in Redis."""
 
     def __init__(self, connections: redis.asyncio.ConnectionPool) -> None:
-        # The library would read the address again; it is in the connections already.
+        # The library wants an address, which it does not use: the connections have it.
         super().__init__(
             "async+redis://",
             implementation="redispy",
@@ -72,11 +73,12 @@ class RedisWindows(RedisStorage):
         self._hit = redis.asyncio.Redis(connection_pool=connections).register_script(_HIT)
 
     async def hit(self, item: RateLimitItem, key: str) -> Window:
-        """Count one, if it fits into the window: one round trip."""
-        named = self.bridge.prefixed_key(item.key_for(key))
-        told = await self._hit(keys=[named], args=[time.time(), item.amount, item.get_expiry()])
-        allowed, held, oldest = told
-        return Window(bool(allowed), int(held), float(oldest))
+        """Count a hit if it fits into the window, in one round trip."""
+        redis_key = self.bridge.prefixed_key(item.key_for(key))
+        allowed, counted, oldest = await self._hit(
+            keys=[redis_key], args=[time.time(), item.amount, item.get_expiry()]
+        )
+        return Window(bool(allowed), int(counted), float(oldest))
 
 
 _HIT = """

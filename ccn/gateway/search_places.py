@@ -1,7 +1,7 @@
-"""Searches of users, kept to their share: a search costs the database more than most else does.
+"""Limits the searches of users, because a search costs the database more than most other requests.
 
-They have connections of their own: however long they take, nobody else's list waits for it. One user has a
-few at once; whoever comes when all connections are taken waits a moment, and is then told to come back.
+Searches have database connections of their own, so no other request waits for them. A user may have a few
+at once. A search that finds all connections busy waits a moment, and is then refused.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _AT_ONCE = "of your searches are under way at this node (CCN_LIMITS_SEARCHES_AT_
 async def open_searches(
     database: settings.DatabaseSettings,
     limits: settings.LimitsSettings,
-    name: str,
+    node: str,
     fence: Fence | None = None,
 ) -> AsyncIterator[Searches]:
-    """The searches of the node of this name."""
-    apart = database.model_copy(update={"pool_size": database.search_pool_size})
-    async with pool.open(apart, f"{name} search", fence, least=0) as connections:
+    """Open the connections for the searches of a node."""
+    search_database = database.model_copy(update={"pool_size": database.search_pool_size})
+    async with pool.open(search_database, f"{node} search", fence, least=0) as connections:
         yield Searches(connections, database, limits)
 
 
@@ -44,15 +44,15 @@ class Searches:
         self, pool: Pool, database: settings.DatabaseSettings, limits: settings.LimitsSettings
     ) -> None:
         self._pool, self._within_s = pool, database.search_timeout_s
-        self._of_one = ConcurrencyLimit(limits.searches_at_once, 0, errors.TooManySearches, _AT_ONCE)
-        self._of_all = asyncio.Semaphore(database.search_pool_size)
+        self._per_user = ConcurrencyLimit(limits.searches_at_once, 0, errors.TooManySearches, _AT_ONCE)
+        self._connections = asyncio.Semaphore(database.search_pool_size)
 
     async def search(
         self, caller: Caller, query: str, conversation: ConversationId | None, limit: int
     ) -> SearchHits:
-        """What the caller has said and been told, the best first."""
-        assert caller.user is not None, "everybody above PUBLIC is somebody"
-        async with self._of_one.take_slot(caller.user):
+        """Find messages in the caller's conversations, the best match first."""
+        assert caller.user is not None, "a caller above PUBLIC has a user"
+        async with self._per_user.take_slot(caller.user):
             await self._take_connection()
             try:
                 return await search.find_messages(
@@ -64,11 +64,11 @@ class Searches:
                     within_s=self._within_s,
                 )
             finally:
-                self._of_all.release()
+                self._connections.release()
 
     async def _take_connection(self) -> None:
         try:
             async with asyncio.timeout(_WAIT_S):
-                await self._of_all.acquire()
+                await self._connections.acquire()
         except TimeoutError:
             raise errors.Overloaded("others are searching at this node; try again in a moment") from None

@@ -61,11 +61,11 @@ def open_doors(node: ServedNode, listening: socket.socket, passwords: Passwords)
         grpc_services.assemble_services(
             ClientCalls(limiter, accounts, streams),
             pool=node.database,
-            talk=node.instances.conversations,
-            lending=ExternalLoop(
+            conversations=node.instances.conversations,
+            external_loop=ExternalLoop(
                 node.database, node.writer, node.instances.prompts, node.instances.scoring, clock.new_id
             ),
-            tell=tell,
+            load_status=tell,
             stop=node.stop,
         ),
         connection_limit.trusted_proxies(chosen.http),

@@ -1,1 +1,1 @@
-"""Who calls: accounts, passwords, tokens and API keys, and what each may do."""
+"""Finds out who calls and what they may do: accounts, passwords, tokens and API keys."""

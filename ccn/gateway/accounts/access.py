@@ -1,8 +1,8 @@
-"""Who asks, and what is theirs. Every door asks here before it touches a conversation.
+"""Decides what a caller may do with a conversation. Every door asks here before it touches one.
 
-A conversation of somebody else looks like none at all, so nobody learns which ids exist. An admin operates
-all of them: ends what goes on in them, and reads them for a reason; both are written down, to be sealed,
-before anything is shown. Nobody speaks in anybody's name: only its owner says something in a conversation.
+To a user, a conversation of another user looks as if it did not exist, so ids cannot be tried out. An admin
+may end turns and conversations of others, and may read them for a reason. Both are written down, to be
+sealed, before anything is shown. Only the owner of a conversation speaks in it.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from ccn.store.operators import requests
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody at a door; `user` is None for those who have not signed in.
+    """Somebody at a door. `user` is None for a caller who has not signed in.
 
-    `ground` is what they were let in on. `reason` is why an admin opens what is not theirs, as they say it
-    themselves.
+    `credential` is what let them in. `reason` is the reason that an admin gives for opening a conversation
+    of somebody else.
     """
 
     tier: Tier
     user: UserId | None = None
     name: str = ""
     reason: str = ""
-    ground: Credential | None = field(default=None, compare=False, repr=False)
+    credential: Credential | None = field(default=None, compare=False, repr=False)
 
 
 ANYBODY = Caller(Tier.PUBLIC)
 REASON_LIMIT = 500
-"""Characters of a reason."""
+"""The most characters that a reason may have."""
 READ = "read"
-"""To open somebody else's conversation; everything else that can be done there has its own word."""
+"""The action of opening somebody else's conversation to read it. Other actions are named by the routes."""
 _REMEMBERED = 50_000
-_OPENINGS = UUID("f0a6d9a4-3f0b-4c1c-8d61-0f4f8c9b1a57")
-"""The name space of what admins did in conversations of others."""
+_ACCESS_IDS = UUID("f0a6d9a4-3f0b-4c1c-8d61-0f4f8c9b1a57")
+"""The name space for the ids of what admins do in conversations of others."""
 
 
 def require_tier(caller: Caller, tier: Tier) -> Caller:
-    """The caller, if this tier is theirs."""
+    """Return the caller if they have this tier, else raise."""
     if caller.tier.reaches(tier):
         return caller
     if caller.user is None:
@@ -57,47 +57,47 @@ def require_tier(caller: Caller, tier: Tier) -> Caller:
     raise errors.Forbidden(f"this is for tier {tier}, and {caller.name} has tier {caller.tier}")
 
 
-def clean_reason(said: str) -> str:
-    """Why somebody opens what is not theirs, as it came with the request."""
-    words = said.strip()
-    if len(words) > REASON_LIMIT or not words.isprintable():
+def clean_reason(text: str) -> str:
+    """Strip the reason that came with a request, and refuse one that is too long or not printable."""
+    reason = text.strip()
+    if len(reason) > REASON_LIMIT or not reason.isprintable():
         raise errors.InputInvalid(f"a reason is one line of at most {REASON_LIMIT} characters")
-    return words
+    return reason
 
 
 def require_user(caller: Caller) -> UserId:
-    """Who will have said what the caller says."""
+    """Return the user that the caller speaks as, else raise."""
     require_tier(caller, Tier.USER)
-    assert caller.user is not None, "everybody above PUBLIC is somebody"
+    assert caller.user is not None, "a caller above PUBLIC has a user"
     return caller.user
 
 
 async def open_to_speak(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
-    """A conversation to speak in, if it is the caller's own."""
-    found = await _load_visible(pool, caller, conversation)
-    require_owner(caller, found.owner)
-    return found
+    """Open a conversation to speak in it: the caller has to own it."""
+    stored = await _load_visible(pool, caller, conversation)
+    require_owner(caller, stored.owner)
+    return stored
 
 
 async def open_to_read(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
-    """A conversation to read: the caller's own, or any for an admin who says why."""
-    found = await _load_visible(pool, caller, conversation)
-    await _check_reader(pool, caller, conversation, found.owner)
-    return found
+    """Open a conversation to read it: the caller's own, or any for an admin who gives a reason."""
+    stored = await _load_visible(pool, caller, conversation)
+    await _check_reader(pool, caller, conversation, stored.owner)
+    return stored
 
 
 async def open_to_operate(
-    pool: Pool, caller: Caller, conversation: ConversationId, deed: str, why: str = ""
+    pool: Pool, caller: Caller, conversation: ConversationId, action: str, reason: str = ""
 ) -> StoredConversation:
-    """A conversation in which something is to be ended: the caller's own, or any for an admin, sealed."""
-    found = await _load_visible(pool, caller, conversation)
-    if not is_owner(caller, found.owner):
-        await _seal_access(pool, caller, conversation, found.owner, deed, why or caller.reason)
-    return found
+    """Open a conversation to end something in it: the caller's own, or any for an admin. That is sealed."""
+    stored = await _load_visible(pool, caller, conversation)
+    if not is_owner(caller, stored.owner):
+        await _seal_access(pool, caller, conversation, stored.owner, action, reason or caller.reason)
+    return stored
 
 
 class Owners:
-    """Who owns which conversation, remembered: the schema lets no owner change. The oldest give way."""
+    """Remembers the owners of conversations, which never change by the schema. Drops the oldest first."""
 
     def __init__(self, limit: int = _REMEMBERED) -> None:
         self._known = Recent[ConversationId, UserId | None](limit)
@@ -105,13 +105,12 @@ class Owners:
     async def open_id_to_read(
         self, pool: Pool, caller: Caller, conversation: ConversationId
     ) -> ConversationId:
-        """The same as `open_to_read` for who reads the conversation anyway: its id."""
+        """Check like `open_to_read` without loading the conversation, and return its id."""
         require_tier(caller, Tier.USER)
         if conversation not in self._known:
-            found = await _load_visible(
-                pool, caller, conversation
-            )  # so nobody fills this with what is not theirs
-            self._known[conversation] = found.owner
+            # Refuses conversations of others first, so a user cannot fill this memory with them.
+            stored = await _load_visible(pool, caller, conversation)
+            self._known[conversation] = stored.owner
         owner = self._known[conversation]
         _check_visible(caller, owner)
         await _check_reader(pool, caller, conversation, owner)
@@ -119,7 +118,7 @@ class Owners:
 
 
 def require_owner(caller: Caller, owner: UserId | None) -> None:
-    """Refuse to let anybody speak where they own nothing."""
+    """Refuse a caller who wants to speak in a conversation of somebody else."""
     if not is_owner(caller, owner):
         raise errors.NotYours(
             "this is somebody else's conversation: an admin may read it, and never speaks in it"
@@ -127,15 +126,15 @@ def require_owner(caller: Caller, owner: UserId | None) -> None:
 
 
 def is_owner(caller: Caller, owner: UserId | None) -> bool:
-    """Whether somebody owns it, and that is the caller."""
+    """Whether the conversation has an owner, and the caller is the owner."""
     return owner is not None and owner == caller.user
 
 
 async def _load_visible(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
     require_tier(caller, Tier.USER)
-    found = await conversations.load_conversation(pool, conversation)
-    _check_visible(caller, found.owner)
-    return found
+    stored = await conversations.load_conversation(pool, conversation)
+    _check_visible(caller, stored.owner)
+    return stored
 
 
 def _check_visible(caller: Caller, owner: UserId | None) -> None:
@@ -157,19 +156,19 @@ async def _check_reader(
 
 
 async def _seal_access(  # noqa: PLR0917 - who did what to whose, and why
-    pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None, deed: str, why: str
+    pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None, action: str, reason: str
 ) -> None:
-    """Write down who does what in whose conversation, once in an hour for one reason; a node seals it."""
+    """Write down for the next round who does what in whose conversation: once an hour for one reason."""
     hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
-    once = f"{caller.user}/{deed}/{conversation}/{hour}/{why}"
+    once = f"{caller.user}/{action}/{conversation}/{hour}/{reason}"
     body = {
-        "action": deed,
+        "action": action,
         "conversation": str(conversation),
         "owner": None if owner is None else str(owner),
-        "reason": why,
+        "reason": reason,
         "user": str(caller.user),
     }
-    await requests.add_request(pool, uuid.uuid5(_OPENINGS, once), requests.ACCESS, caller.name, body)
+    await requests.add_request(pool, uuid.uuid5(_ACCESS_IDS, once), requests.ACCESS, caller.name, body)
 
 
-NO_SUCH = "there is no such conversation"  # word for word what the store says of an id nobody has
+NO_SUCH = "there is no such conversation"  # word for word what the store says of an unknown id

@@ -1,9 +1,9 @@
-"""The keys of access tokens: the one this node signs with, and those of others that it believes.
+"""Keeps the keys of access tokens: the key this node signs with, and the keys of others that it trusts.
 
-A node makes its key when it first lets somebody in, and another one every day or when an operator ended the
-last. The secret half stays in this process. The public half is shown in the database under a signature of
-the key that the node votes with, and every node checks that against the validators it knows from its own
-chain. A node that is no validator any more loses what it signed; one that knows no chain believes itself.
+A node makes a key when it first signs somebody in, and a new one every day or when an operator ended the
+last. The secret half stays in this process. The public half is published in the database, signed with the
+key that the node votes with. Every node checks that signature against the validators in its own chain. The
+tokens of a node are void once it is no validator. A node that knows no chain trusts only itself.
 """
 
 from __future__ import annotations
@@ -26,92 +26,93 @@ from ccn.store.accounts.token_keys import PublishedKey
 from ccn.store.connection.pool import Pool
 
 SIGNS = timedelta(days=1)
-"""How long a key signs."""
+"""How long a key signs new tokens."""
 MARGIN = timedelta(minutes=1)
-"""Beyond the life of the last token that a key signed: clocks differ, and nodes look by turns."""
+"""How long a key stays valid after its last token: clocks differ, and so do the times of reading keys."""
 
-_FRESH_S = 5.0
+_FRESH_S = 5.0  # how long the published keys are not read again
 
 Voters = Callable[[], Awaitable[Rules | None]]
-"""Who votes, as this node has verified it; None while it knows no chain."""
+"""Loads the validators that this node has verified; None while it knows no chain."""
 
 
 class Keyring:
-    """What one node signs tokens with, and whose tokens it believes."""
+    """The keys of one node, and the published keys that it trusts."""
 
     def __init__(
         self,
         pool: Pool,
         identity: NodeIdentity,
         voters: Voters,
-        chosen: settings.AccountsSettings,
+        account_settings: settings.AccountsSettings,
         now: Callable[[], datetime],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pool, self._identity, self._voters = pool, identity, voters
-        self._tail = timedelta(minutes=chosen.access_minutes) + MARGIN
+        self._pool, self._identity, self._load_voters = pool, identity, voters
+        self._tail = timedelta(minutes=account_settings.access_minutes) + MARGIN
         self._now, self._clock = now, clock
         self._own: dict[str, KeyPair] = {}
-        self._believed: dict[str, PublishedKey] = {}
-        self._looked_at = float("-inf")
-        self._renewing, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._trusted: dict[str, PublishedKey] = {}
+        self._read_at = float("-inf")
+        self._signing_lock, self._reading_lock = asyncio.Lock(), asyncio.Lock()
 
     async def signing_key(self) -> KeyPair:
-        """The key to sign with now; Unavailable at a node whose tokens would count nowhere else."""
-        async with self._renewing:
+        """Get the key to sign with now. Raises Unavailable if other nodes would not accept the tokens."""
+        async with self._signing_lock:
             rules = await self._refresh_keys(0.0)
             node = self._identity.node
             if rules is not None and rules.key_of(node) != self._identity.public:
                 raise errors.Unavailable(f"{node} has no vote, so nobody signs in there; ask another node")
             for name, pair in self._own.items():
-                if name in self._believed and self._still_signs(self._believed[name]):
+                if name in self._trusted and self._still_signs(self._trusted[name]):
                     return pair
             return await self._make_key()
 
     async def find_public_key(self, name: str) -> bytes:
-        """The key of this name, if a token that it signed counts."""
+        """Find the public key of this name, if its tokens are valid."""
         rules = await self._refresh_keys(_FRESH_S)
-        found = self._believed.get(name) or await self._find_new_key(name, rules)
-        if found is None or not found.is_valid(self._now()):
-            raise errors.CredentialInvalid("the access token is signed with a key that does not count")
-        return found.key.public
+        published = self._trusted.get(name) or await self._find_new_key(name, rules)
+        if published is None or not published.is_valid(self._now()):
+            raise errors.CredentialInvalid("the access token is signed with a key that is not valid")
+        return published.key.public
 
     async def _find_new_key(self, name: str, rules: Rules | None) -> PublishedKey | None:
-        """Another node may have made it a moment ago. A made-up name costs what a made-up API key does."""
-        found = await token_keys.find_key(self._pool, name)
-        if found is None or not self._is_believed(found, rules):
+        """Look in the database for a key that another node may have published a moment ago.
+
+        An invented name costs one query, like an invented API key.
+        """
+        published = await token_keys.find_key(self._pool, name)
+        if published is None or not self._is_trusted(published, rules):
             return None
-        self._believed[name] = found
-        return found
+        self._trusted[name] = published
+        return published
 
     def _still_signs(self, published: PublishedKey) -> bool:
         signed_s = self._now().timestamp() - published.key.since_s
         return published.ended_at is None and signed_s < SIGNS.total_seconds()
 
     async def _make_key(self) -> KeyPair:
-        made, at = tokens.new_pair(), self._now()
-        until = at + SIGNS + self._tail
-        key = TokenKey(self._identity.node, made.public, int(at.timestamp()), int(until.timestamp()))
-        self._own = {name: pair for name, pair in self._own.items() if name in self._believed}
-        self._own[key.name] = made
+        pair, now = tokens.new_pair(), self._now()
+        until = now + SIGNS + self._tail
+        key = TokenKey(self._identity.node, pair.public, int(now.timestamp()), int(until.timestamp()))
+        self._own = {name: own for name, own in self._own.items() if name in self._trusted}
+        self._own[key.name] = pair
         await token_keys.publish_key(self._pool, signed.sign_statement(key, self._identity.sign))
         await self._refresh_keys(0.0)
-        return made
+        return pair
 
-    async def _refresh_keys(self, at_most_s: float) -> Rules | None:
-        """Read again what was published, unless that was done a moment ago."""
-        rules = await self._voters()
-        async with self._looking:
-            if (at := self._clock()) - self._looked_at >= at_most_s:
+    async def _refresh_keys(self, fresh_s: float) -> Rules | None:
+        """Read the published keys unless they were read within `fresh_s`, and return the voters."""
+        rules = await self._load_voters()
+        async with self._reading_lock:
+            if (now := self._clock()) - self._read_at >= fresh_s:
                 published = await token_keys.list_valid(self._pool)
-                self._believed = {
-                    each.key.name: each for each in published if self._is_believed(each, rules)
-                }
-                self._looked_at = at
+                self._trusted = {each.key.name: each for each in published if self._is_trusted(each, rules)}
+                self._read_at = now
         return rules
 
-    def _is_believed(self, published: PublishedKey, rules: Rules | None) -> bool:
+    def _is_trusted(self, published: PublishedKey, rules: Rules | None) -> bool:
         if rules is None:
             return published.key.name in self._own
         return token_key.is_vouched(published.said, rules, self._identity.check)

@@ -1,4 +1,4 @@
-"""New API keys: made here, shown to whoever asked, and kept as a digest only."""
+"""Issues API keys: makes a key, stores its digest, and returns the key, which is shown once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ccn.store.connection.pool import Pool
 async def make_key(  # noqa: PLR0917 - what a key is
     pool: Pool, user: UserId, name: str, tier: Tier, days: int | None = None, by: str = ""
 ) -> str:
-    """A new key of a user's."""
-    made = credentials.new_api_key()
-    until = datetime.now(UTC) + timedelta(days=days) if days else None
-    shown, digest = credentials.key_prefix(made), credentials.hash_secret(made)
+    """Make and store a new API key of a user, and return it."""
+    key = credentials.new_api_key()
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    prefix, digest = credentials.key_prefix(key), credentials.hash_secret(key)
     await api_keys.keep_key(
-        pool, api_keys.NewApiKey(credentials.new_id(), user, name, shown, digest, tier, until), by
+        pool, api_keys.NewApiKey(credentials.new_id(), user, name, prefix, digest, tier, expires_at), by
     )
-    return made
+    return key

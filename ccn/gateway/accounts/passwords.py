@@ -1,7 +1,8 @@
-"""Passwords: Argon2id, away from the event loop, a few at once. The only module that knows pwdlib.
+"""Hashes and checks passwords with Argon2id, outside the event loop. Only this module knows pwdlib.
 
-The parameters are OWASP's (19 MiB, two passes, one lane): some 50 ms, and two at once cost less memory than
-the node itself. An unknown user takes as long as a wrong password, because a decoy is matched instead.
+The parameters are OWASP's (19 MiB, two passes, one lane). A check takes about 50 ms, and two at once need
+less memory than the node itself. For an unknown user a decoy is checked, so that a refusal takes equally
+long.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _hashing = PasswordHash((Argon2Hasher(time_cost=2, memory_cost=19_456, paralleli
 
 
 def hash_password(password: str) -> str:
-    """What is kept of a password; blocks for some 50 ms."""
+    """Hash a password for the database. Blocks for about 50 ms."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise errors.InputInvalid(f"a password has {SHORTEST} to {LONGEST} characters")
     if common_passwords.is_common(password):
@@ -39,18 +40,18 @@ def hash_password(password: str) -> str:
 
 
 def generate_password() -> str:
-    """A password nobody has to think of: 120 random bits."""
+    """Make a random password of 120 bits."""
     return secrets.token_urlsafe(15)
 
 
 @cache
 def _hash_decoy() -> str:
-    """What nobody's password matches; one does for a process."""
+    """Hash a secret that no password matches, once for the process."""
     return _hashing.hash(secrets.token_bytes(16))
 
 
 class Passwords:
-    """Matches passwords in threads of its own; too many at once are refused."""
+    """Checks passwords in threads of its own, and refuses when too many wait."""
 
     def __init__(self, at_once: int = _AT_ONCE, waiting: int = _WAITING) -> None:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
@@ -58,30 +59,30 @@ class Passwords:
         self._running = 0
         self._decoy = _hash_decoy()
 
-    async def match(self, password: str, kept: str | None) -> bool:
-        """Whether a password is the one that was kept; as slow for None."""
-        return await self._run_in_thread(lambda: self._verify(password, kept))
+    async def match(self, password: str, stored_hash: str | None) -> bool:
+        """Whether a password matches a stored hash. Takes equally long for None, which nothing matches."""
+        return await self._run_in_thread(lambda: self._verify(password, stored_hash))
 
     def close(self) -> None:
-        """Let the threads go; what they are at is finished and thrown away."""
+        """Release the threads. A check under way finishes, and its result is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run_in_thread(self, work: Callable[[], _T]) -> _T:
         if self._running >= self._limit:
             raise errors.Overloaded("too many are signing in at once")
-        self._running += 1  # until the thread is done, even if nobody waits for it any more
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        running.add_done_callback(self._count_done)
-        return await asyncio.shield(running)
+        self._running += 1  # until the thread is done, also when its caller has gone
+        check = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        check.add_done_callback(self._count_done)
+        return await asyncio.shield(check)
 
-    def _count_done(self, running: asyncio.Future[_T]) -> None:
+    def _count_done(self, check: asyncio.Future[_T]) -> None:
         self._running -= 1
-        if not running.cancelled():
-            running.exception()  # seen, should the caller have gone
+        if not check.cancelled():
+            check.exception()  # read it here, or asyncio logs it when the caller has gone
 
-    def _verify(self, password: str, kept: str | None) -> bool:
-        given = password[:LONGEST].encode("utf-8", "surrogatepass")
+    def _verify(self, password: str, stored_hash: str | None) -> bool:
+        data = password[:LONGEST].encode("utf-8", "surrogatepass")
         try:
-            return _hashing.verify(given, kept or self._decoy) and kept is not None
+            return _hashing.verify(data, stored_hash or self._decoy) and stored_hash is not None
         except UnknownHashError:
-            return False  # whatever is kept there, nobody knows a password for it
+            return False  # the stored text is no hash, so no password matches it

@@ -1,6 +1,6 @@
-"""Access tokens: JWTs with a named key, one algorithm, every claim checked. Only this module knows PyJWT.
+"""Issues and checks access tokens: JWTs with a named key and one algorithm. Only this module knows PyJWT.
 
-A token says who signed in, not what they may do: that is read from the database, so it can change.
+A token says who signed in, and not what they may do. That is read from the database, so it can change.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ccn.core.ids import UserId
 from ccn.store.accounts.users import User
 
 ALGORITHM = "EdDSA"
-_TYPE = "at+jwt"  # RFC 9068: what was signed for another purpose is no access token
-_LONGEST = 4_096
+_TYPE = "at+jwt"  # RFC 9068: a JWT that was signed for another purpose is no access token
+_LENGTH_LIMIT = 4_096
 _LEEWAY = timedelta(seconds=5)  # the clocks of nodes differ a little
 _REQUIRED = ["iss", "aud", "sub", "iat", "nbf", "exp", "sid", "gen"]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A key that signs tokens, for as long as this process keeps it."""
+    """A key that signs tokens. The private half never leaves this process."""
 
     public: bytes
     private: Ed25519PrivateKey = field(repr=False)
@@ -34,7 +34,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says."""
+    """What a valid token says."""
 
     user: UserId
     family: UUID
@@ -43,23 +43,23 @@ class Claims:
 
 
 def new_pair() -> KeyPair:
-    """A new key."""
+    """Make a new key pair."""
     private = Ed25519PrivateKey.generate()
     return KeyPair(private.public_key().public_bytes_raw(), private)
 
 
 def issue_token(
-    user: User, family: UUID, pair: KeyPair, chosen: settings.AccountsSettings, now: datetime
+    user: User, family: UUID, pair: KeyPair, account_settings: settings.AccountsSettings, now: datetime
 ) -> str:
-    """A token that is good from now on for as long as the settings say."""
-    at = int(now.timestamp())
+    """Issue a token that is valid from now on, for as long as the settings say."""
+    now_s = int(now.timestamp())
     claims = {
-        "iss": chosen.issuer,
-        "aud": chosen.audience,
+        "iss": account_settings.issuer,
+        "aud": account_settings.audience,
         "sub": str(user.id),
-        "iat": at,
-        "nbf": at,
-        "exp": at + _lifetime_s(chosen),
+        "iat": now_s,
+        "nbf": now_s,
+        "exp": now_s + _lifetime_s(account_settings),
         "sid": str(family),
         "gen": user.generation,
     }
@@ -68,39 +68,40 @@ def issue_token(
 
 
 def read_key_name(token: str) -> str:
-    """The name of the key a token claims to be signed with."""
-    if len(token) > _LONGEST:
-        raise errors.CredentialInvalid("the access token is too long to be one")
+    """Read the name of the key that a token claims to be signed with."""
+    if len(token) > _LENGTH_LIMIT:
+        raise errors.CredentialInvalid("an access token is shorter than this credential")
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
         raise errors.CredentialInvalid("the credential is neither an access token nor an API key") from None
     kid = header.get("kid")
     if header.get("alg") != ALGORITHM or header.get("typ") != _TYPE or not isinstance(kid, str):
-        raise errors.CredentialInvalid("the access token is not of this kind")
+        raise errors.CredentialInvalid("the access token has another type or algorithm than ours")
     return kid
 
 
-def read_claims(token: str, public: bytes, chosen: settings.AccountsSettings) -> Claims:
-    """What a token says, if this key signed it and all of it holds now."""
+def read_claims(token: str, public: bytes, account_settings: settings.AccountsSettings) -> Claims:
+    """Check a token with a public key and return its claims. Raises if any of it is not valid now."""
     try:
-        found = jwt.decode(
+        claims = jwt.decode(
             token,
             Ed25519PublicKey.from_public_bytes(public),
             algorithms=[ALGORITHM],
-            audience=chosen.audience,
-            issuer=chosen.issuer,
+            audience=account_settings.audience,
+            issuer=account_settings.issuer,
             leeway=_LEEWAY,
             options={"require": _REQUIRED, "strict_aud": True},
         )
-        if int(found["exp"]) - int(found["iat"]) > _lifetime_s(chosen):
-            raise errors.CredentialInvalid("the access token lasts longer than any may")
-        return Claims(UserId(UUID(found["sub"])), UUID(found["sid"]), int(found["gen"]), int(found["exp"]))
+        if int(claims["exp"]) - int(claims["iat"]) > _lifetime_s(account_settings):
+            raise errors.CredentialInvalid("the access token lasts longer than this cluster allows")
+        user, family = UserId(UUID(claims["sub"])), UUID(claims["sid"])
+        return Claims(user, family, int(claims["gen"]), int(claims["exp"]))
     except jwt.ExpiredSignatureError:
         raise errors.TokenExpired("the access token has expired") from None
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise errors.CredentialInvalid("the access token does not hold") from None
+        raise errors.CredentialInvalid("the access token is not valid") from None
 
 
-def _lifetime_s(chosen: settings.AccountsSettings) -> int:
-    return chosen.access_minutes * 60
+def _lifetime_s(account_settings: settings.AccountsSettings) -> int:
+    return account_settings.access_minutes * 60

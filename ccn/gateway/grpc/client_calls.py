@@ -1,8 +1,9 @@
-"""What every call of a client goes through before a node hears of it, and on its way back.
+"""Checks every call of a client before the node answers it, and turns errors into statuses afterwards.
 
-The credential is read from the metadata and counted against its limit, as at the HTTP door; the tier must
-be the method's; nobody has more streams open than agreed; whatever the client says, a call has a deadline.
-A call that ends early ends nothing but itself: what was accepted goes on.
+The credential is read from the metadata, and the call is counted against the caller's limit, as at the HTTP
+door. The caller must have the tier of the method. A stream takes one of the caller's slots. Every call has
+a deadline, whatever the client asks for. A call that ends early ends nothing else: an accepted turn goes
+on.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ccn.gateway.open_streams import OpenStream, OpenStreams
 from ccn.store.accounts.users import Tier
 
 CALL_S = 60.0
-"""The longest that a single answer may take."""
+"""The longest that a call with a single answer may take."""
 
 _BEARER = "bearer "
 _REASON = "ccn-reason"
@@ -36,7 +37,7 @@ _REASON = "ccn-reason"
 
 @dataclass(frozen=True, slots=True)
 class ClientMethod:
-    """What answers a call, and whose calls: a value for one answer, a generator for a stream."""
+    """The function that answers a call, and the tier it needs. A generator answers with a stream."""
 
     tier: Tier
     answer: Callable[[Caller, Any], Awaitable[Any] | AsyncGenerator[Any]]
@@ -44,7 +45,7 @@ class ClientMethod:
 
 @dataclass(frozen=True, slots=True)
 class _CountedCall:
-    """Who calls, what their limit leaves them, and what is wrong with their credential, if anything is."""
+    """The caller, the verdict of their limit, and the error of their credential, if it has one."""
 
     caller: Caller
     verdict: LimitVerdict
@@ -57,33 +58,33 @@ class ClientCalls:
     def __init__(self, limiter: Limiter, accounts: Accounts, open_streams: OpenStreams) -> None:
         self._limiter, self._accounts, self._streams = limiter, accounts, open_streams
 
-    def make_service(self, described: Any, methods: Mapping[str, ClientMethod]) -> Any:
-        """Handlers for a service as its proto file describes it; every method needs one."""
-        assert {each.name for each in described.methods} == methods.keys(), described.full_name
-        answering = {
+    def make_service(self, service: Any, methods: Mapping[str, ClientMethod]) -> Any:
+        """Make the handlers of a service from its proto description. Every method needs an entry."""
+        assert {each.name for each in service.methods} == methods.keys(), service.full_name
+        handlers = {
             each.name: (self._stream_handler if each.server_streaming else self._unary_handler)(
                 each, methods[each.name]
             )
-            for each in described.methods
+            for each in service.methods
         }
-        return grpc.method_handlers_generic_handler(described.full_name, answering)
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
-    def _unary_handler(self, described: Any, method: ClientMethod) -> Any:
-        async def handle_call(asked: Any, context: Any) -> Any:
+    def _unary_handler(self, descriptor: Any, method: ClientMethod) -> Any:
+        async def handle_call(request: Any, context: Any) -> Any:
             try:
                 async with asyncio.timeout(_deadline_s(context, CALL_S)):
                     call = await self._count_call(context)
                     await _send_limits(call.verdict, context)
-                    answer: Any = method.answer(_let_in(call, method, context), asked)
+                    answer: Any = method.answer(_let_in(call, method, context), request)
                     return await answer
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await statuses.refuse_call(described.full_name, failed, context)
+                await statuses.refuse_call(descriptor.full_name, failed, context)
                 raise
 
-        return grpc.unary_unary_rpc_method_handler(handle_call, *_message_codecs(described))
+        return grpc.unary_unary_rpc_method_handler(handle_call, *_message_codecs(descriptor))
 
-    def _stream_handler(self, described: Any, method: ClientMethod) -> Any:
-        async def handle_call(asked: Any, context: Any) -> None:
+    def _stream_handler(self, descriptor: Any, method: ClientMethod) -> Any:
+        async def handle_call(request: Any, context: Any) -> None:
             try:
                 async with asyncio.timeout(_deadline_s(context, STREAM_S)) as limit:
                     call = await self._count_call(context)
@@ -94,19 +95,19 @@ class ClientCalls:
                         await _send_limits(call.verdict, context)
                         raise
                     with stream:
-                        # Not before the stream has its place: a client that has heard from it may open
-                        # others, and those must not take this place from it.
+                        # Answer only now that the stream has its slot. A client that has an answer may
+                        # open other streams, and those must not take this slot.
                         await _send_limits(call.verdict, context)
                         stream.ended.add_done_callback(partial(_expire_now, limit))
-                        await _write_values(method.answer(caller, asked), stream, context)
+                        await _write_values(method.answer(caller, request), stream, context)
             except Exception as failed:  # the root of the call: it is answered, and logged
-                await statuses.refuse_call(described.full_name, failed, context)
+                await statuses.refuse_call(descriptor.full_name, failed, context)
                 raise
 
-        return grpc.unary_stream_rpc_method_handler(handle_call, *_message_codecs(described))
+        return grpc.unary_stream_rpc_method_handler(handle_call, *_message_codecs(descriptor))
 
     async def _count_call(self, context: Any) -> _CountedCall:
-        """Find out who calls, and count the call, whether or not the credential counts."""
+        """Find out who calls and count the call, also if the credential is not valid."""
         credential, address = _read_credential(context), peer_address(context.peer())
         caller, refusal = ANYBODY, None
         try:
@@ -118,7 +119,7 @@ class ClientCalls:
 
 
 def _let_in(call: _CountedCall, method: ClientMethod, context: Any) -> Caller:
-    """The caller with the reason they give; raises what they are refused for."""
+    """Return the caller with the reason they give, or raise why they are refused."""
     if not call.verdict.allowed:
         limit, wait_s = call.verdict.limit, call.verdict.reset_s
         raise errors.TooManyRequests(f"more than {limit} requests; wait for {wait_s} s", wait_s)
@@ -131,22 +132,22 @@ def _let_in(call: _CountedCall, method: ClientMethod, context: Any) -> Caller:
 
 
 async def _send_limits(verdict: LimitVerdict, context: Any) -> None:
-    """Tell the client what its limit leaves, in the metadata that come first."""
+    """Send the client what its limit leaves, in the initial metadata."""
     limits = {"limit": verdict.limit, "remaining": verdict.remaining, "reset": verdict.reset_s}
     await context.send_initial_metadata(
         tuple((f"x-ratelimit-{name}", str(value)) for name, value in limits.items())
     )
 
 
-async def _write_values(answer: Any, opened: OpenStream, context: Any) -> None:
-    """Send the values as they come, for as long as the stream may last."""
+async def _write_values(answer: Any, stream: OpenStream, context: Any) -> None:
+    """Send the values as they come, until the stream has to end."""
     try:
         async with aclosing(answer) as values:
             async for value in values:
                 await context.write(value)
     except asyncio.CancelledError:
-        if opened.ended.done() and (why := opened.ended.exception()) is not None:
-            raise why from None
+        if stream.ended.done() and (reason := stream.ended.exception()) is not None:
+            raise reason from None
         raise
 
 
@@ -154,10 +155,10 @@ def _expire_now(limit: asyncio.Timeout, _: object) -> None:
     limit.reschedule(0.0)
 
 
-def _message_codecs(described: Any) -> tuple[Any, Any]:
-    """How the question is read and the answer written."""
-    asked, answered = described.input_type._concrete_class, described.output_type._concrete_class  # noqa: SLF001 - as protobuf's own services do
-    return asked.FromString, answered.SerializeToString
+def _message_codecs(descriptor: Any) -> tuple[Any, Any]:
+    """The functions that read a request and write an answer."""
+    request, answer = descriptor.input_type._concrete_class, descriptor.output_type._concrete_class  # noqa: SLF001 - as protobuf's own services do
+    return request.FromString, answer.SerializeToString
 
 
 def _deadline_s(context: Any, longest_s: float) -> float:
@@ -166,15 +167,15 @@ def _deadline_s(context: Any, longest_s: float) -> float:
 
 
 def _read_credential(context: Any) -> str:
-    """A token or an API key, as the HTTP door takes them too; empty if there is none."""
-    shown = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
-    said = shown.get("authorization", "")
-    if said[: len(_BEARER)].lower() == _BEARER:
-        return said[len(_BEARER) :].strip()
-    return shown.get("x-api-key", "")
+    """Read a token or an API key from the same fields as the HTTP door; empty if there is none."""
+    metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+    authorization = metadata.get("authorization", "")
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    return metadata.get("x-api-key", "")
 
 
 def _read_reason(context: Any) -> str:
-    """Why somebody opens what is not theirs; as -bin in UTF-8, for letters that ASCII lacks."""
-    shown = dict(context.invocation_metadata())
-    return str(shown.get(_REASON) or shown.get(f"{_REASON}-bin", b"").decode(errors="replace"))
+    """Read the reason of an admin. The field with -bin is in UTF-8, for letters that ASCII lacks."""
+    metadata = dict(context.invocation_metadata())
+    return str(metadata.get(_REASON) or metadata.get(f"{_REASON}-bin", b"").decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""The calls of cluster.proto: the state of the cluster, its rounds as they end, and a round now."""
+"""Answers the calls of cluster.proto: the status of the cluster, its rounds as they end, a round now."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Cluster"]
 LOOK_S = 0.5
 """How often a watcher looks for a new round."""
 _PAGE = 100
-_KEYS = UUID("5b0e6a0c-6a53-4a7b-8a7e-0d3c9b6f1f52")
-"""The name space of rounds that were asked for under an idempotency key."""
+_ROUND_IDS = UUID("5b0e6a0c-6a53-4a7b-8a7e-0d3c9b6f1f52")
+"""The name space for the ids of rounds that were forced under an idempotency key."""
 
 LoadStatus = Callable[[], Awaitable[ClusterStatus]]
 
 
 class ClusterService:
-    """The service of one node; without `tell` the node takes no part in rounds."""
+    """The service of one node. Without `load_status` the node takes no part in rounds."""
 
-    def __init__(self, pool: Pool, tell: LoadStatus | None, stop: asyncio.Event) -> None:
-        self._pool, self._tell, self._stop = pool, tell, stop
+    def __init__(self, pool: Pool, load_status: LoadStatus | None, stop: asyncio.Event) -> None:
+        self._pool, self._load_status, self._stop = pool, load_status, stop
 
     def methods(self) -> Mapping[str, ClientMethod]:
-        """What answers which call, and whose."""
+        """The method for each call, with the tier it needs."""
         return {
             "Status": ClientMethod(Tier.PUBLIC, self._get_status),
             "WatchRounds": ClientMethod(Tier.USER, self._watch_rounds),
@@ -47,14 +47,14 @@ class ClusterService:
         }
 
     async def _get_status(self, _: Caller, __: pb.StatusRequest) -> pb.StatusAnswer:
-        if self._tell is None:
+        if self._load_status is None:
             raise errors.Unavailable("this node takes no part in rounds")
-        return _status_to_pb(await self._tell())
+        return _status_to_pb(await self._load_status())
 
-    async def _watch_rounds(self, _: Caller, asked: pb.WatchRoundsRequest) -> AsyncGenerator[pb.Round]:
-        """No round is left out, and none told twice: a watcher that comes back names the last it saw."""
-        if asked.HasField("after"):
-            last = asked.after
+    async def _watch_rounds(self, _: Caller, request: pb.WatchRoundsRequest) -> AsyncGenerator[pb.Round]:
+        """Send every round once. A watcher that comes back names the last round it saw."""
+        if request.HasField("after"):
+            last = request.after
         else:
             newest = await consensus_log.load_newest(self._pool, command=requests.ROUND, limit=1)
             last = newest[0].index if newest else 0
@@ -69,16 +69,16 @@ class ClusterService:
                     await self._stop.wait()
         raise errors.ShuttingDown("this node is stopping; watch at another one")
 
-    async def _force_round(self, caller: Caller, asked: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
-        key = asked.idempotency_key or secrets.token_hex(16)
-        request = uuid.uuid5(_KEYS, f"{caller.user}/{key}")
-        told: Mapping[str, Any] = await submission.force_round(self._pool, request, caller.name)
+    async def _force_round(self, caller: Caller, request: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
+        key = request.idempotency_key or secrets.token_hex(16)
+        round_id = uuid.uuid5(_ROUND_IDS, f"{caller.user}/{key}")
+        outcome: Mapping[str, Any] = await submission.force_round(self._pool, round_id, caller.name)
         return pb.ForceRoundAnswer(
-            committed=told["committed"],
-            height=told["height"],
-            term=told.get("term", 0),
-            reason=told.get("reason", ""),
-            votes=told.get("votes", ()),
+            committed=outcome["committed"],
+            height=outcome["height"],
+            term=outcome.get("term", 0),
+            reason=outcome.get("reason", ""),
+            votes=outcome.get("votes", ()),
         )
 
 
@@ -106,17 +106,17 @@ def _status_to_pb(status: ClusterStatus) -> pb.StatusAnswer:
 
 
 def _round_to_pb(entry: LogEntry) -> pb.Round:
-    told: Mapping[str, Any] = entry.data
+    data: Mapping[str, Any] = entry.data
     return pb.Round(
         index=entry.index,
         term=entry.term,
         committed=entry.committed,
-        height=told.get("height"),
-        reason=told.get("reason", ""),
-        leader=told.get("leader", ""),
-        hash=told.get("hash", ""),
-        leaves=told.get("leaves", 0),
-        votes=told.get("votes", ()),
-        characters=[pb.Agreement(**each) for each in told.get("characters", ())],
+        height=data.get("height"),
+        reason=data.get("reason", ""),
+        leader=data.get("leader", ""),
+        hash=data.get("hash", ""),
+        leaves=data.get("leaves", 0),
+        votes=data.get("votes", ()),
+        characters=[pb.Agreement(**each) for each in data.get("characters", ())],
         at=entry.at,
     )

@@ -1,4 +1,4 @@
-"""The calls of instances.proto for programs with a loop of their own: prompts and record from here."""
+"""Answers the calls of instances.proto for programs with a loop of their own: prompts, and their record."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 class ContinuityService:
     """The service of one node."""
 
-    def __init__(self, pool: Pool, talk: Conversations, lending: ExternalLoop) -> None:
-        self._pool, self._talk, self._lending = pool, talk, lending
+    def __init__(self, pool: Pool, conversations: Conversations, external_loop: ExternalLoop) -> None:
+        self._pool, self._conversations, self._external_loop = pool, conversations, external_loop
 
     def methods(self) -> Mapping[str, ClientMethod]:
-        """What answers which call, and whose."""
+        """The method for each call, with the tier it needs."""
         return {
             "Begin": ClientMethod(Tier.USER, self._begin_conversation),
             "Prompt": ClientMethod(Tier.USER, self._get_prompt),
@@ -34,33 +34,35 @@ class ContinuityService:
             "Health": ClientMethod(Tier.USER, self._get_health),
         }
 
-    async def _begin_conversation(self, caller: Caller, asked: pb.BeginRequest) -> pb.BeginAnswer:
-        character, key = CharacterId(asked.character), asked.idempotency_key or None
-        begun = await self._talk.begin_without_instance(character, caller.user, asked.title, key)
-        return pb.BeginAnswer(conversation=presenters.conversation_to_pb(begun))
-
-    async def _get_prompt(self, caller: Caller, asked: pb.PromptRequest) -> pb.PromptAnswer:
-        here = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _begin_conversation(self, caller: Caller, request: pb.BeginRequest) -> pb.BeginAnswer:
+        character, key = CharacterId(request.character), request.idempotency_key or None
+        conversation = await self._conversations.begin_without_instance(
+            character, caller.user, request.title, key
         )
-        return presenters.prompt_to_pb(await self._lending.build_prompt(here.id))
+        return pb.BeginAnswer(conversation=presenters.conversation_to_pb(conversation))
 
-    async def _record_message(self, caller: Caller, asked: pb.RecordRequest) -> pb.RecordAnswer:
-        here = await access.open_to_speak(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _get_prompt(self, caller: Caller, request: pb.PromptRequest) -> pb.PromptAnswer:
+        conversation = await access.open_to_read(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
         )
-        said = await self._lending.record_message(
-            here.id,
-            presenters.parse_role(asked.role),
-            asked.content,
+        return presenters.prompt_to_pb(await self._external_loop.build_prompt(conversation.id))
+
+    async def _record_message(self, caller: Caller, request: pb.RecordRequest) -> pb.RecordAnswer:
+        conversation = await access.open_to_speak(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        )
+        message = await self._external_loop.record_message(
+            conversation.id,
+            presenters.parse_role(request.role),
+            request.content,
             access.require_user(caller),
-            idempotency_key=asked.idempotency_key or None,
-            language=asked.language or None,
+            idempotency_key=request.idempotency_key or None,
+            language=request.language or None,
         )
-        return pb.RecordAnswer(message=presenters.message_to_pb(said))
+        return pb.RecordAnswer(message=presenters.message_to_pb(message))
 
-    async def _get_health(self, caller: Caller, asked: pb.HealthRequest) -> pb.HealthAnswer:
-        here = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _get_health(self, caller: Caller, request: pb.HealthRequest) -> pb.HealthAnswer:
+        conversation = await access.open_to_read(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
         )
-        return presenters.health_to_pb(await conversation_health.load_health(self._pool, here))
+        return presenters.health_to_pb(await conversation_health.load_health(self._pool, conversation))

@@ -1,4 +1,4 @@
-"""The calls of instances.proto in which CCN answers: translate, ask the node, translate back."""
+"""Answers the calls of instances.proto in which CCN speaks: decodes, asks the node, encodes its answer."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Instances"]
 PAGE = 100
 PAGE_LIMIT = 1_000
 PAGE_BYTES = 3_000_000
-"""Below what gRPC's clients take by default, which one message of the largest kind still is."""
+"""Below what gRPC's clients accept by default. One message of the largest size still fits."""
 _HISTORY = 50
-_UNTOLD = "asked for by a client"
+_NO_REASON = "asked for by a client"
 
 
 class InstancesService:
-    """The service, over the facade that all doors share."""
+    """The service of one node, over the facade that all doors share."""
 
-    def __init__(self, pool: Pool, talk: Conversations) -> None:
-        self._pool, self._talk = pool, talk
+    def __init__(self, pool: Pool, conversations: Conversations) -> None:
+        self._pool, self._conversations = pool, conversations
 
     def methods(self) -> Mapping[str, ClientMethod]:
-        """What answers which call, and whose."""
+        """The method for each call, with the tier it needs."""
         return {
             "Spawn": ClientMethod(Tier.USER, self._spawn_instance),
             "Converse": ClientMethod(Tier.USER, self._say_message),
@@ -50,106 +50,110 @@ class InstancesService:
             "History": ClientMethod(Tier.USER, self._list_messages),
         }
 
-    async def _spawn_instance(self, caller: Caller, asked: pb.SpawnRequest) -> pb.SpawnAnswer:
-        character, key = CharacterId(asked.character), asked.idempotency_key or None
-        started = await self._talk.start(character, caller.user, asked.title, key)
+    async def _spawn_instance(self, caller: Caller, request: pb.SpawnRequest) -> pb.SpawnAnswer:
+        character, key = CharacterId(request.character), request.idempotency_key or None
+        started = await self._conversations.start(character, caller.user, request.title, key)
         return pb.SpawnAnswer(
             conversation=presenters.conversation_to_pb(started.conversation),
             instance=presenters.instance_to_pb(started.instance),
         )
 
-    async def _say_message(self, caller: Caller, asked: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
-        here = await access.open_to_speak(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _say_message(self, caller: Caller, request: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
+        conversation = await access.open_to_speak(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
         )
-        turn = await self._talk.say(
-            here.id,
-            asked.content,
+        turn = await self._conversations.say(
+            conversation.id,
+            request.content,
             access.require_user(caller),
-            idempotency_key=asked.idempotency_key or None,
-            refuse=asked.refuse_if_busy,
-            language=asked.language or None,
+            idempotency_key=request.idempotency_key or None,
+            refuse=request.refuse_if_busy,
+            language=request.language or None,
         )
         yield presenters.accepted_to_pb(turn)
         async with aclosing(self._stream_events(turn.id, stream.START)) as events:
             async for event in events:
                 yield event
 
-    async def _follow_turn(self, caller: Caller, asked: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
-        turn, place = stream.parse_event_id(asked.after)
-        here = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _follow_turn(self, caller: Caller, request: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
+        turn, position = stream.parse_event_id(request.after)
+        conversation = await access.open_to_read(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
         )
-        await self._load_turn(here, turn)
-        async with aclosing(self._stream_events(turn, place)) as events:
+        await self._load_turn(conversation, turn)
+        async with aclosing(self._stream_events(turn, position)) as events:
             async for event in events:
                 yield event
 
-    async def _cancel_turn(self, caller: Caller, asked: pb.CancelRequest) -> pb.CancelAnswer:
-        here = await access.open_to_operate(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation), "cancel"
+    async def _cancel_turn(self, caller: Caller, request: pb.CancelRequest) -> pb.CancelAnswer:
+        conversation = await access.open_to_operate(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation), "cancel"
         )
-        turn = await self._load_turn(here, TurnId(presenters.parse_id(asked.turn, "turn")))
-        return pb.CancelAnswer(status=(await self._talk.cancel_turn(turn.id)).status)
+        turn = await self._load_turn(conversation, TurnId(presenters.parse_id(request.turn, "turn")))
+        return pb.CancelAnswer(status=(await self._conversations.cancel_turn(turn.id)).status)
 
-    async def _list_instances(self, caller: Caller, asked: pb.ListRequest) -> pb.ListAnswer:
-        size = min(asked.page_size or PAGE, PAGE_LIMIT)
+    async def _list_instances(self, caller: Caller, request: pb.ListRequest) -> pb.ListAnswer:
+        size = min(request.page_size or PAGE, PAGE_LIMIT)
         after = (
-            InstanceId(presenters.parse_id(asked.page_token, "page token")) if asked.page_token else None
+            InstanceId(presenters.parse_id(request.page_token, "page token"))
+            if request.page_token
+            else None
         )
         owner = None if caller.tier is Tier.ADMIN else caller.user
-        found = await instances.list_page(self._pool, owner, after, size)
-        more = str(found[-1].id) if len(found) == size else ""
-        return pb.ListAnswer(instances=map(presenters.instance_to_pb, found), next_page_token=more)
+        page = await instances.list_page(self._pool, owner, after, size)
+        next_token = str(page[-1].id) if len(page) == size else ""
+        return pb.ListAnswer(instances=map(presenters.instance_to_pb, page), next_page_token=next_token)
 
-    async def _get_conversation(self, caller: Caller, asked: pb.GetRequest) -> pb.GetAnswer:
-        here = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _get_conversation(self, caller: Caller, request: pb.GetRequest) -> pb.GetAnswer:
+        conversation = await access.open_to_read(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
         )
-        found = await instances.find_in_conversation(self._pool, here.id)
+        instance = await instances.find_in_conversation(self._pool, conversation.id)
         return pb.GetAnswer(
-            conversation=presenters.conversation_to_pb(here),
-            instance=presenters.instance_to_pb(found) if found else None,
+            conversation=presenters.conversation_to_pb(conversation),
+            instance=presenters.instance_to_pb(instance) if instance else None,
         )
 
-    async def _terminate_instance(self, caller: Caller, asked: pb.TerminateRequest) -> pb.TerminateAnswer:
-        deed, why = "end" if asked.close else "terminate", asked.reason
-        here = await access.open_to_operate(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation), deed, why
+    async def _terminate_instance(self, caller: Caller, request: pb.TerminateRequest) -> pb.TerminateAnswer:
+        action, reason = "end" if request.close else "terminate", request.reason
+        conversation = await access.open_to_operate(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation), action, reason
         )
-        if asked.close:
-            await self._talk.end(here.id, why or _UNTOLD)
+        if request.close:
+            await self._conversations.end(conversation.id, reason or _NO_REASON)
         else:
-            await self._talk.terminate_instance(here.id, why or _UNTOLD)
+            await self._conversations.terminate_instance(conversation.id, reason or _NO_REASON)
         return pb.TerminateAnswer()
 
-    async def _list_messages(self, caller: Caller, asked: pb.HistoryRequest) -> pb.HistoryAnswer:
-        here = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(asked.conversation)
+    async def _list_messages(self, caller: Caller, request: pb.HistoryRequest) -> pb.HistoryAnswer:
+        conversation = await access.open_to_read(
+            self._pool, caller, presenters.parse_conversation_id(request.conversation)
         )
-        limit = min(asked.limit or _HISTORY, PAGE_LIMIT)
+        limit = min(request.limit or _HISTORY, PAGE_LIMIT)
         page = await conversations.load_history(
-            self._pool, here.id, before=asked.before or None, limit=limit
+            self._pool, conversation.id, before=request.before or None, limit=limit
         )
         messages = _fit_page(page.messages)
         before = messages[0].seq if messages and messages[0].seq > 1 else 0
         return pb.HistoryAnswer(messages=map(presenters.message_to_pb, messages), before=before)
 
     async def _stream_events(self, turn: TurnId, after: StreamPosition) -> AsyncGenerator[pb.Event]:
-        async with aclosing(self._talk.follow_turn(turn, after, also=(EventKind.WAITING,))) as pieces:
-            async for told in pieces:
-                yield presenters.event_to_pb(turn, told)
+        async with aclosing(
+            self._conversations.follow_turn(turn, after, also=(EventKind.WAITING,))
+        ) as events:
+            async for event in events:
+                yield presenters.event_to_pb(turn, event)
 
-    async def _load_turn(self, here: StoredConversation, turn: TurnId) -> Turn:
-        """A turn of this conversation; one of any other looks like none at all."""
-        found = await turns.load_turn(self._pool, turn)
-        if found.conversation != here.id:
+    async def _load_turn(self, conversation: StoredConversation, turn: TurnId) -> Turn:
+        """Load a turn of this conversation. A turn of another looks as if it did not exist."""
+        stored = await turns.load_turn(self._pool, turn)
+        if stored.conversation != conversation.id:
             raise errors.NotFound("there is no such turn")
-        return found
+        return stored
 
 
 def _fit_page(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The newest of them that one answer has room for; one at least."""
+    """Take as many of the newest messages as one answer has room for, at least one."""
     room, first = PAGE_BYTES, len(messages)
     while first:
         room -= len((messages[first - 1].content or "").encode())

@@ -1,4 +1,4 @@
-"""Turn values of the node and the store into the messages that clients read, and parse ids of clients."""
+"""Turns values of the node and the store into the messages that clients read, and parses clients' ids."""
 
 from __future__ import annotations
 
@@ -24,115 +24,117 @@ T = TypeVar("T")
 
 
 def parse_id(text: str, what: str) -> UUID:
-    """An id that a client names."""
+    """Parse an id that a client sent. `what` names it in the error."""
     try:
         return UUID(text)
     except ValueError:
         raise errors.InputInvalid(f"{what} {text[:100]!r} is no id") from None
 
 
-def parse_conversation_id(asked: str) -> ConversationId:
-    """The conversation that a call is about."""
-    return ConversationId(parse_id(asked, "conversation"))
+def parse_conversation_id(text: str) -> ConversationId:
+    """Parse the id of the conversation that a call is about."""
+    return ConversationId(parse_id(text, "conversation"))
 
 
 def parse_role(text: str) -> Role:
-    """Who spoke."""
+    """Parse who spoke."""
     try:
         return Role(text)
     except ValueError:
         raise errors.InputInvalid(f"a role is user or assistant, not {text[:100]!r}") from None
 
 
-def conversation_to_pb(found: StoredConversation) -> pb.Conversation:
-    """One conversation."""
+def conversation_to_pb(conversation: StoredConversation) -> pb.Conversation:
+    """Turn a conversation into its message."""
     return pb.Conversation(
-        id=str(found.id),
-        character=found.character,
-        title=found.title,
-        open=found.open,
-        messages=found.head_seq,
-        created_at=found.created_at,
+        id=str(conversation.id),
+        character=conversation.character,
+        title=conversation.title,
+        open=conversation.open,
+        messages=conversation.head_seq,
+        created_at=conversation.created_at,
     )
 
 
-def instance_to_pb(found: Instance) -> pb.Instance:
-    """One instance."""
+def instance_to_pb(instance: Instance) -> pb.Instance:
+    """Turn an instance into its message."""
     return pb.Instance(
-        id=str(found.id),
-        conversation=str(found.conversation),
-        character=found.character,
-        host=found.host,
-        status=found.status,
-        model=found.model,
-        plate_version=found.plate_version,
-        spawned_at=found.spawned_at,
-        heartbeat_at=found.heartbeat_at,
-        drift=found.drift,
+        id=str(instance.id),
+        conversation=str(instance.conversation),
+        character=instance.character,
+        host=instance.host,
+        status=instance.status,
+        model=instance.model,
+        plate_version=instance.plate_version,
+        spawned_at=instance.spawned_at,
+        heartbeat_at=instance.heartbeat_at,
+        drift=instance.drift,
     )
 
 
-def message_to_pb(said: Message) -> pb.Message:
-    """One message."""
-    turn = str(said.turn) if said.turn else ""
-    return pb.Message(seq=said.seq, role=said.role, content=said.content, at=said.at, turn=turn)
+def message_to_pb(message: Message) -> pb.Message:
+    """Turn a message of a conversation into its message."""
+    turn = str(message.turn) if message.turn else ""
+    return pb.Message(seq=message.seq, role=message.role, content=message.content, at=message.at, turn=turn)
 
 
 def accepted_to_pb(turn: Turn) -> pb.Event:
-    """The event before all others."""
-    first = pb.Accepted(turn=str(turn.id), seq=turn.user_seq)
-    return pb.Event(id=stream.event_id(turn.id, stream.START), accepted=first)
+    """Make the first event of a turn."""
+    accepted = pb.Accepted(turn=str(turn.id), seq=turn.user_seq)
+    return pb.Event(id=stream.event_id(turn.id, stream.START), accepted=accepted)
 
 
-def event_to_pb(turn: TurnId, told: StreamEvent) -> pb.Event:
-    """One piece of a turn."""
-    named_by = stream.event_id(turn, told.position)
-    match told.kind:
+def event_to_pb(turn: TurnId, event: StreamEvent) -> pb.Event:
+    """Turn an event of a turn's stream into its message."""
+    event_id = stream.event_id(turn, event.position)
+    match event.kind:
         case EventKind.DELTA:
-            return pb.Event(id=named_by, delta=told.data)
+            return pb.Event(id=event_id, delta=event.data)
         case EventKind.RESTART:
-            return pb.Event(id=named_by, restart=told.data)
+            return pb.Event(id=event_id, restart=event.data)
         case EventKind.DONE:
-            return pb.Event(id=named_by, done=_done_to_pb(told.data))
+            return pb.Event(id=event_id, done=_done_to_pb(event.data))
         case EventKind.ERROR:
-            failed = json.loads(told.data or "{}")
-            code = error_codes.code_from_name(failed.get("error", "NodeFailed"))
-            return pb.Event(id=named_by, failed=pb.Failed(code=code, detail=failed.get("reason", "")))
+            error = json.loads(event.data or "{}")
+            code = error_codes.code_from_name(error.get("error", "NodeFailed"))
+            return pb.Event(id=event_id, failed=pb.Failed(code=code, detail=error.get("reason", "")))
         case EventKind.WAITING:
-            return pb.Event(id=named_by, waiting=pb.Waiting(**json.loads(told.data)))
+            return pb.Event(id=event_id, waiting=pb.Waiting(**json.loads(event.data)))
         case EventKind.BEGUN:
-            raise AssertionError("nobody asks for it here")
+            raise AssertionError("the gRPC door follows no such events")
         case EventKind.CANCELLED:
-            return pb.Event(id=named_by, cancelled=pb.Cancelled())
+            return pb.Event(id=event_id, cancelled=pb.Cancelled())
 
 
 def prompt_to_pb(call: Call) -> pb.PromptAnswer:
-    """What would be sent to the model."""
+    """Turn a call to the model into the prompt that a client would send."""
     return pb.PromptAnswer(
         model=call.model,
         max_tokens=call.max_tokens,
         system=[pb.Layer(text=layer.text, mark=layer.mark) for layer in call.system],
-        messages=[pb.Said(role=said.role, text=said.text, mark=said.mark) for said in call.messages],
+        messages=[
+            pb.Said(role=message.role, text=message.text, mark=message.mark) for message in call.messages
+        ],
     )
 
 
-def health_to_pb(found: ConversationHealth) -> pb.HealthAnswer:
-    """What was measured; what could not be stays absent."""
-    measure = found.measure
-    own = measure if measure and measure.conversation == found.conversation.id else None
+def health_to_pb(health: ConversationHealth) -> pb.HealthAnswer:
+    """Turn the figures of a conversation into their message. A figure that is unknown stays absent."""
+    measure = health.measure
+    own = measure if measure and measure.conversation == health.conversation.id else None
     return pb.HealthAnswer(
-        conversation=str(found.conversation.id),
-        open=found.conversation.open,
-        messages=found.conversation.head_seq,
-        instance=instance_to_pb(found.instance) if found.instance else None,
-        drift=own.drift if found.drift is None and own else found.drift,
+        conversation=str(health.conversation.id),
+        open=health.conversation.open,
+        messages=health.conversation.head_seq,
+        instance=instance_to_pb(health.instance) if health.instance else None,
+        drift=own.drift if health.drift is None and own else health.drift,
         ccc=measure.ccc if measure else None,
         phi=own.phi if own else None,
         trust=own.trust if own else None,
         emergence=measure.emergence if measure else None,
-        character=_scores_to_pb(AXES, found.character),
-        relation=_scores_to_pb(RELATIONAL, found.relation),
-        measured_at=found.character.at if found.character else None,
+        character=_scores_to_pb(AXES, health.character),
+        relation=_scores_to_pb(RELATIONAL, health.relation),
+        measured_at=health.character.at if health.character else None,
     )
 
 
@@ -144,13 +146,13 @@ def _scores_to_pb(axes: tuple[str, ...], state: VectorState | None) -> list[pb.S
 
 
 def _done_to_pb(data: str) -> pb.Done:
-    told = json.loads(data or "{}")
-    used = told.get("usage", {})
+    fields = json.loads(data or "{}")
+    usage = fields.get("usage", {})
     return pb.Done(
-        stop=told.get("stop", ""),
-        model=told.get("model", ""),
-        input_tokens=used.get("input", 0),
-        output_tokens=used.get("output", 0),
-        cache_read_tokens=used.get("cache_read", 0),
-        cache_write_tokens=used.get("cache_write", 0),
+        stop=fields.get("stop", ""),
+        model=fields.get("model", ""),
+        input_tokens=usage.get("input", 0),
+        output_tokens=usage.get("output", 0),
+        cache_read_tokens=usage.get("cache_read", 0),
+        cache_write_tokens=usage.get("cache_write", 0),
     )

@@ -1,7 +1,7 @@
-"""Tells tools which services there are and how their messages look, under both names that tools ask by.
+"""Tells tools which services there are and how their messages look, under both names that tools ask for.
 
-The library knows the older name alone. Nothing but the name differs between the two versions, so one
-servicer answers both, and the newer description is the older one with its name changed.
+The library knows only the older name. The two versions differ in their name alone. So one servicer answers
+both, and the newer description is the older one with another name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NAMES: tuple[str, str] = (_NEW_NAME, reflection.SERVICE_NAME)
 
 
 def add_reflection(names: Sequence[str], server: Any) -> None:
-    """Have `server` tell of the services with these names."""
+    """Add reflection to `server`, which then describes the services with these names."""
     _describe_newer()
     servicer = reflection.aio.ReflectionServicer(names)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
@@ -35,7 +35,7 @@ def add_reflection(names: Sequence[str], server: Any) -> None:
 
 
 def _describe_newer() -> None:
-    """Let the newer service be found too: a tool that describes all that is listed asks for it."""
+    """Register the description of the newer service: tools ask for it when they describe all services."""
     pool = descriptor_pool.Default()
     try:
         pool.FindServiceByName(_NEW_NAME)

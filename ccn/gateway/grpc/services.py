@@ -1,4 +1,4 @@
-"""What clients can call at one node, put together."""
+"""Puts together the services that clients can call at one node."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def assemble_services(
     clients: ClientCalls,
     *,
     pool: Pool,
-    talk: Conversations,
-    lending: ExternalLoop,
-    tell: cluster.LoadStatus | None,
+    conversations: Conversations,
+    external_loop: ExternalLoop,
+    load_status: cluster.LoadStatus | None,
     stop: asyncio.Event,
 ) -> tuple[Any, ...]:
-    """The services for `GrpcServer`; without `tell` the node takes no part in rounds."""
+    """Make the services for `GrpcServer`. Without `load_status` the node takes no part in rounds."""
     return (
-        clients.make_service(instances.SERVICE, instances.InstancesService(pool, talk).methods()),
+        clients.make_service(instances.SERVICE, instances.InstancesService(pool, conversations).methods()),
         clients.make_service(
-            continuity.SERVICE, continuity.ContinuityService(pool, talk, lending).methods()
+            continuity.SERVICE, continuity.ContinuityService(pool, conversations, external_loop).methods()
         ),
-        clients.make_service(cluster.SERVICE, cluster.ClusterService(pool, tell, stop).methods()),
+        clients.make_service(cluster.SERVICE, cluster.ClusterService(pool, load_status, stop).methods()),
     )

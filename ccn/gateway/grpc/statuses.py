@@ -1,7 +1,7 @@
-"""Every way a call can fail: one table from CCN's errors to statuses, and a code that never changes.
+"""Turns errors into gRPC statuses for clients: one table, and a code for each error that never changes.
 
-Separate from what nodes tell each other (`peers/failure`): a client is told less of what happens inside,
-and may be written in any language, so it decides by a word in the metadata and not by a class.
+Separate from `peers/failure`, which does the same between nodes. A client learns less of what happens
+inside. It may be written in any language, so it decides by a code in the metadata and not by a class.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STATUS: Mapping[type[errors.CCNError], Any] = MappingProxyType(
         errors.SpawnFailed: _Code.FAILED_PRECONDITION,
     }
 )
-"""The nearest ancestor counts; the code is the name of the class itself."""
+"""An error has the status of its nearest ancestor here. Its code is made from the name of its own class."""
 
 CODE = "ccn-code"
 RETRY_AFTER = "retry-after"
@@ -59,21 +59,21 @@ async def refuse_call(method: str, failed: Exception, context: Any) -> None:
     """End the call with what a client may know of the failure."""
     match failed:
         case TimeoutError():
-            said = "no answer within the deadline; what was asked may still happen"
-            await context.abort(_Code.DEADLINE_EXCEEDED, said, ((CODE, DEADLINE),))
-        case errors.CCNError() if (found := status_of_error(type(failed))) is not _Code.INTERNAL:
-            await context.abort(found, str(failed), _error_trailers(failed))
+            text = "no answer within the deadline; the request may still be carried out"
+            await context.abort(_Code.DEADLINE_EXCEEDED, text, ((CODE, DEADLINE),))
+        case errors.CCNError() if (status := status_of_error(type(failed))) is not _Code.INTERNAL:
+            await context.abort(status, str(failed), _error_trailers(failed))
         case _:
             log.error("call failed", method=method, exc_info=failed)
-            said = "this is a defect of the server; its log tells more"
-            await context.abort(_Code.INTERNAL, said, ((CODE, INTERNAL),))
+            text = "this is a defect of the server; its log tells more"
+            await context.abort(_Code.INTERNAL, text, ((CODE, INTERNAL),))
 
 
 def _error_trailers(failed: errors.CCNError) -> tuple[tuple[str, str], ...]:
-    told = [(CODE, error_codes.code_from_name(type(failed).__name__))]
+    trailers = [(CODE, error_codes.code_from_name(type(failed).__name__))]
     match failed:
         case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
-            told.append((RETRY_AFTER, str(math.ceil(wait_s))))
+            trailers.append((RETRY_AFTER, str(math.ceil(wait_s))))
         case errors.Overloaded() | errors.ShuttingDown():
-            told.append((RETRY_AFTER, "1"))
-    return tuple(told)
+            trailers.append((RETRY_AFTER, "1"))
+    return tuple(trailers)

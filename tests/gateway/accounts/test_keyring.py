@@ -89,7 +89,7 @@ async def test_a_node_that_is_no_validator_any_more_loses_what_it_signed(door: D
     votes.remove(TWO)
     clock.ticks += 5 + RECHECK_S  # as often as nodes look
     for node in (here, there):
-        with pytest.raises(errors.CredentialInvalid, match="key that does not count"):
+        with pytest.raises(errors.CredentialInvalid, match="key that is not valid"):
             await node.identify_caller(grant.access_token)
     for ask in (there.renew_grant(grant.refresh_token), there.sign_in(ada.name, PASSWORD)):
         with pytest.raises(errors.Unavailable, match="ask another node"):
@@ -120,7 +120,7 @@ async def test_every_key_that_an_operator_ends_is_followed_by_another(door: Door
     clock.now = access_tokens.now()
     clock.ticks += 5 + RECHECK_S
     for token in (first, second):
-        with pytest.raises(errors.CredentialInvalid, match="key that does not count"):
+        with pytest.raises(errors.CredentialInvalid, match="key that is not valid"):
             await here.identify_caller(token)
     assert (await here.identify_caller(mine)).user == ada.id
     third = (await there.sign_in(ada.name, PASSWORD)).access_token

@@ -300,9 +300,9 @@ async def test_however_many_streams_are_open_the_database_is_asked_twice_at_most
     streams = OpenStreams(cast("Pool", counted), settings.AccountsSettings(), settings.LimitsSettings())
     for nth in range(40):
         user = UserId(uuid4())
-        streams.open_stream(Caller(Tier.USER, user, ground=ApiKeyCredential(bytes([nth]))))
-        streams.open_stream(Caller(Tier.USER, user, ground=SignInCredential(user, uuid4(), 1)))
-    await streams.end_fallen()
+        streams.open_stream(Caller(Tier.USER, user, credential=ApiKeyCredential(bytes([nth]))))
+        streams.open_stream(Caller(Tier.USER, user, credential=SignInCredential(user, uuid4(), 1)))
+    await streams.end_invalid_streams()
     assert counted.asked == 2
 
 

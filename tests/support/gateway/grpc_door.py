@@ -102,9 +102,9 @@ async def serve_node(
         services.assemble_services(
             ClientCalls(Limiter(limits), accounts, streams),
             pool=node.pool,
-            talk=node.conversations,
-            lending=lending,
-            tell=tell,
+            conversations=node.conversations,
+            external_loop=lending,
+            load_status=tell,
             stop=stop,
         ),
     )
