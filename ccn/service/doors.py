@@ -1,18 +1,21 @@
-"""Open the doors for everybody: HTTP and gRPC over the same accounts, limits and streams."""
+"""Open the doors for everybody: HTTP and gRPC over the same accounts, limits and streams.
+
+A door does not know who is behind it: a node in its own house (`house_doors`), or the voters that a gateway
+asks (`gateway_doors`). Both hand the same parts over.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from functools import partial
 
 from ccn import settings
-from ccn.core.ids import NodeId
 from ccn.gateway import readiness
-from ccn.gateway.accounts.accounts import Accounts
-from ccn.gateway.accounts.keyring import Keyring, Voters
-from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.accounts.access import ConversationAccess
+from ccn.gateway.accounts.accounts import AccountDesk
+from ccn.gateway.deeds.interface import ConversationDeeds, LoopDeeds, RequestDeeds
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.grpc import services as grpc_services
 from ccn.gateway.grpc.client_calls import ClientCalls
@@ -20,18 +23,37 @@ from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import connection_limit
 from ccn.gateway.http import server as http_server
-from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
+from ccn.gateway.http.conversations.context import ConversationContext, StatelessModel, StreamShutdown
+from ccn.gateway.http.docs.page import HttpAddresses
+from ccn.gateway.http.operators.status import LoadStatus
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
-from ccn.node.external_loop import ExternalLoop
-from ccn.node.rounds.membership import Membership
-from ccn.node.rounds.voting import NodeIdentity
-from ccn.node.signing import signing_key
-from ccn.node.views import cluster_probes, cluster_status
-from ccn.service import clock
-from ccn.service.served_node import ServedNode
+from ccn.gateway.search_places import Searches
+from ccn.node.turns.prompts import Prompts
 
 _HAND_OVER_S = 1.5  # of the time to stop, what streams leave to the turns that are handed over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BehindDoors:
+    """What the doors of one process stand before."""
+
+    chosen: settings.Settings
+    stop: asyncio.Event
+    ready: readiness.Readiness
+    limiter: Limiter
+    accounts: AccountDesk
+    access: ConversationAccess
+    deeds: ConversationDeeds
+    loop_deeds: LoopDeeds
+    request_deeds: RequestDeeds
+    prompts: Prompts
+    model: StatelessModel
+    searches: Searches
+    load_status: LoadStatus | None
+    """How the cluster is; None where there is none."""
+    list_addresses: HttpAddresses | None
+    """Where clients may go on when these doors are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,98 +66,59 @@ class OpenDoors:
     parts: dict[str, Coroutine[None, None, None]]
 
 
-def open_doors(node: ServedNode, listening: socket.socket, passwords: Passwords) -> OpenDoors:
+def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
     """HTTP and gRPC over the same accounts, limits and streams, so that a caller is one caller at both."""
-    chosen, membership = node.chosen, node.membership
-    needed = {"database": lambda: node.database.value("SELECT 1"), "record": node.database.check_fence}
-    ready = readiness.Readiness(needed, _cluster_probes(membership))
-    tell = partial(cluster_status.load_status, membership) if membership is not None else None
-    limiter = Limiter(chosen.limits)
-    keyring = Keyring(node.database, *_token_identity(chosen, membership), chosen.accounts, clock.utc_now)
-    accounts = Accounts(node.database, chosen.accounts, passwords, keyring, clock.utc_now)
-    streams = OpenStreams(node.database, chosen.accounts, chosen.limits)
-    leaving = StreamShutdown(node.stop, max(0.2, node.grace_s - _HAND_OVER_S))
+    chosen, stop, grace_s = behind.chosen, behind.stop, behind.chosen.node.shutdown_timeout_s
+    streams = OpenStreams(behind.access.pool, chosen.accounts, chosen.limits)
+    leaving = StreamShutdown(stop, max(0.2, grace_s - _HAND_OVER_S))
 
     rpc = grpc_server.GrpcServer(
-        ready,
+        behind.ready,
         grpc_services.assemble_services(
-            ClientCalls(limiter, accounts, streams),
-            pool=node.database,
-            conversations=node.instances.conversations,
-            external_loop=ExternalLoop(
-                node.database, node.writer, node.instances.prompts, node.instances.scoring, clock.new_id
-            ),
-            load_status=tell,
-            stop=node.stop,
+            ClientCalls(behind.limiter, behind.accounts, streams),
+            access=behind.access,
+            deeds=behind.deeds,
+            loop_deeds=behind.loop_deeds,
+            request_deeds=behind.request_deeds,
+            load_status=behind.load_status,
+            stop=stop,
         ),
         connection_limit.trusted_proxies(chosen.http),
     )
     grpc_port = rpc.listen(chosen.grpc)
 
     talk = ConversationContext(
-        node.instances.conversations,
-        node.database,
-        node.instances.prompts,
-        node.model,
+        behind.deeds,
+        behind.access.pool,
+        behind.prompts,
+        behind.model,
         leaving,
-        node.searches,
+        behind.searches,
         streams,
         chosen.claude,
     )
-    auth = http_auth.AuthContext(limiter, accounts, node.database)
-    other_doors = membership.presence.list_doors if membership is not None else None
+    auth = http_auth.AuthContext(behind.limiter, behind.accounts, behind.access, behind.request_deeds)
     app = http_app.create_app(
         chosen.node.id,
-        ready,
-        tell,
+        behind.ready,
+        behind.load_status,
         auth,
         chosen.http,
         conversation_context=talk,
-        list_addresses=other_doors,
+        list_addresses=behind.list_addresses,
     )
     host, port = listening.getsockname()[:2]
     return OpenDoors(
         f"http://{host}:{port}",
         f"{chosen.grpc.host}:{grpc_port}",
-        ready,
+        behind.ready,
         {
             "http": http_server.serve_app(
-                app,
-                listening,
-                node.stop,
-                node.grace_s,
-                chosen.http,
-                wait_until_quiet=leaving.wait_until_quiet,
+                app, listening, stop, grace_s, chosen.http, wait_until_quiet=leaving.wait_until_quiet
             ),
-            "limits": limiter.watch_redis(node.stop),
-            "streams": streams.watch_credentials(node.stop),
-            "grpc": rpc.serve(node.stop, node.grace_s),
-            "readiness": ready.watch_probes(),
+            "limits": behind.limiter.watch_redis(stop),
+            "streams": streams.watch_credentials(stop),
+            "grpc": rpc.serve(stop, grace_s),
+            "readiness": behind.ready.watch_probes(),
         },
     )
-
-
-def _token_identity(
-    chosen: settings.Settings, membership: Membership | None
-) -> tuple[NodeIdentity, Voters]:
-    """Who this node is to those who read its tokens, and whose it believes; without a cluster its own."""
-    if membership is not None:
-        return membership.identity, membership.load_voters
-    key = signing_key.create_temporary()
-    return NodeIdentity(
-        NodeId(chosen.node.id), key.public, key.sign, signing_key.check_signature
-    ), _load_no_voters
-
-
-def _cluster_probes(membership: Membership | None) -> Mapping[str, readiness.Probe]:
-    """What a node tells of its cluster, and serves without."""
-    if membership is None:
-        return {}
-    return {
-        "leadership": partial(cluster_probes.check_leader, membership),
-        "quorum": partial(cluster_probes.check_quorum, membership),
-    }
-
-
-async def _load_no_voters() -> None:
-    """A node without a place in a cluster knows no chain."""

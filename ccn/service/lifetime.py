@@ -30,7 +30,7 @@ from ccn.node.signing import signing_key
 from ccn.node.signing.memory import SigningRight
 from ccn.node.spending.paid_model import PaidModel
 from ccn.node.upkeep import example
-from ccn.service import background, clock, doors, served_node
+from ccn.service import background, clock, doors, house_doors, served_node
 from ccn.service.parts import Parts, run_together
 from ccn.service.served_node import ServedNode
 from ccn.store.connection import migrate, pool
@@ -147,7 +147,7 @@ async def _serve_node(node: ServedNode) -> None:
         contextlib.closing(http_server.listen_on_port(node.chosen.http)) as listening,
         contextlib.closing(Passwords()) as passwords,
     ):
-        open_doors = doors.open_doors(node, listening, passwords)
+        open_doors = doors.open_doors(house_doors.assemble_house(node, passwords), listening)
         parts = open_doors.parts | background.make_errand_parts(node)
         parts |= node.instances.make_parts(node.stop, node.grace_s)
         if node.membership is not None:

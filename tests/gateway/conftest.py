@@ -14,13 +14,14 @@ from ccn.core.ids import CharacterId, NodeId
 from ccn.gateway import readiness
 from ccn.gateway.accounts import credentials
 from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.deeds import house
+from ccn.gateway.deeds.house import HouseConversations
 from ccn.gateway.http import app, auth
 from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
 from ccn.gateway.search_places import Searches
 from ccn.node import assembly
-from ccn.node.conversations import Conversations
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.turns.prompts import Prompts
 from ccn.store.connection import pool
@@ -33,7 +34,7 @@ from tests.support.gateway.accounts_door import PLENTY, RECHECK_S, Clock, Door
 from tests.support.node.node_world import Model, found_world
 
 
-def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations, Pool, Prompts]:
+def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[HouseConversations, Pool, Prompts]:
     """What a node does for conversations, without the tasks of one."""
     lives = assembly.assemble_instances(
         pool,
@@ -45,7 +46,7 @@ def _instances(pool: Pool, writer: Writer, model: Model) -> tuple[Conversations,
         claude=settings.ClaudeSettings(),
         new_id=credentials.new_id,
     )
-    return lives.conversations, pool, lives.prompts
+    return HouseConversations(lives.conversations), pool, lives.prompts
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -73,7 +74,7 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         accounts = access_tokens.accounts(
             connections, matching, chosen, wall=clock.wall, clock=clock.monotonic
         )
-        desk = auth.AuthContext(Limiter(PLENTY), accounts, connections)
+        desk = auth.AuthContext(Limiter(PLENTY), accounts, *house.open_house(connections))
         instances = _instances(connections, writer, model := Model())
         streams = OpenStreams(connections, chosen, PLENTY)
         searching = Searches(connections, settings.DatabaseSettings(), settings.LimitsSettings())

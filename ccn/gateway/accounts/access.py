@@ -7,10 +7,8 @@ sealed, before anything is shown. Only the owner of a conversation speaks in it.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from uuid import UUID
+from typing import Protocol
 
 from ccn import errors
 from ccn.core.bounded import Recent
@@ -20,7 +18,6 @@ from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
 from ccn.store.conversations.conversations import StoredConversation
-from ccn.store.operators import requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,6 @@ REASON_LIMIT = 500
 READ = "read"
 """The action of opening somebody else's conversation to read it. Other actions are named by the routes."""
 _REMEMBERED = 50_000
-_ACCESS_IDS = UUID("f0a6d9a4-3f0b-4c1c-8d61-0f4f8c9b1a57")
-"""The name space for the ids of what admins do in conversations of others."""
 
 
 def require_tier(caller: Caller, tier: Tier) -> Caller:
@@ -72,49 +67,94 @@ def require_user(caller: Caller) -> UserId:
     return caller.user
 
 
-async def open_to_speak(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
-    """Open a conversation to speak in it: the caller has to own it."""
-    stored = await _load_visible(pool, caller, conversation)
-    require_owner(caller, stored.owner)
-    return stored
+class AccessSealing(Protocol):
+    """Has it sealed what an admin does in somebody else's conversation."""
+
+    async def seal_access(self, caller: Caller, opened: OpenedConversation) -> None:
+        """Return once it is written down: nothing is shown or done before."""
 
 
-async def open_to_read(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
-    """Open a conversation to read it: the caller's own, or any for an admin who gives a reason."""
-    stored = await _load_visible(pool, caller, conversation)
-    await _check_reader(pool, caller, conversation, stored.owner)
-    return stored
+@dataclass(frozen=True, slots=True)
+class OpenedConversation:
+    """A conversation of somebody else, what an admin does in it, and why."""
+
+    conversation: ConversationId
+    owner: UserId | None
+    action: str
+    reason: str
 
 
-async def open_to_operate(
-    pool: Pool, caller: Caller, conversation: ConversationId, action: str, reason: str = ""
-) -> StoredConversation:
-    """Open a conversation to end something in it: the caller's own, or any for an admin. That is sealed."""
-    stored = await _load_visible(pool, caller, conversation)
-    if not is_owner(caller, stored.owner):
-        await _seal_access(pool, caller, conversation, stored.owner, action, reason or caller.reason)
-    return stored
+class ConversationAccess:
+    """Opens conversations to callers at the doors of one process.
 
+    Remembers the owners of conversations, which never change by the schema. Drops the oldest first.
+    """
 
-class Owners:
-    """Remembers the owners of conversations, which never change by the schema. Drops the oldest first."""
+    def __init__(self, pool: Pool, sealing: AccessSealing, limit: int = _REMEMBERED) -> None:
+        self.pool = pool
+        self._sealing = sealing
+        self._owners = Recent[ConversationId, UserId | None](limit)
 
-    def __init__(self, limit: int = _REMEMBERED) -> None:
-        self._known = Recent[ConversationId, UserId | None](limit)
+    async def open_to_speak(self, caller: Caller, conversation: ConversationId) -> StoredConversation:
+        """Open a conversation to speak in it: the caller has to own it."""
+        stored = await self._load_visible(caller, conversation)
+        require_owner(caller, stored.owner)
+        return stored
 
-    async def open_id_to_read(
-        self, pool: Pool, caller: Caller, conversation: ConversationId
-    ) -> ConversationId:
+    async def open_to_read(self, caller: Caller, conversation: ConversationId) -> StoredConversation:
+        """Open a conversation to read it: the caller's own, or any for an admin who gives a reason."""
+        stored = await self._load_visible(caller, conversation)
+        await self._check_reader(caller, conversation, stored.owner)
+        return stored
+
+    async def open_to_operate(
+        self, caller: Caller, conversation: ConversationId, action: str, reason: str = ""
+    ) -> StoredConversation:
+        """Open a conversation to end something in it: the caller's own, or, sealed, any for an admin."""
+        stored = await self._load_visible(caller, conversation)
+        if not is_owner(caller, stored.owner):
+            opened = OpenedConversation(conversation, stored.owner, action, reason or caller.reason)
+            await self._sealing.seal_access(caller, opened)
+        return stored
+
+    async def open_id_to_read(self, caller: Caller, conversation: ConversationId) -> ConversationId:
         """Check like `open_to_read` without loading the conversation, and return its id."""
-        require_tier(caller, Tier.USER)
-        if conversation not in self._known:
-            # Refuses conversations of others first, so a user cannot fill this memory with them.
-            stored = await _load_visible(pool, caller, conversation)
-            self._known[conversation] = stored.owner
-        owner = self._known[conversation]
-        _check_visible(caller, owner)
-        await _check_reader(pool, caller, conversation, owner)
+        owner = await self._load_owner(caller, conversation)
+        await self._check_reader(caller, conversation, owner)
         return conversation
+
+    async def open_id_to_speak(self, caller: Caller, conversation: ConversationId) -> ConversationId:
+        """Check like `open_to_speak` without loading the conversation, and return its id."""
+        require_owner(caller, await self._load_owner(caller, conversation))
+        return conversation
+
+    async def _load_owner(self, caller: Caller, conversation: ConversationId) -> UserId | None:
+        require_tier(caller, Tier.USER)
+        if conversation not in self._owners:
+            # Refuses conversations of others first, so a user cannot fill this memory with them.
+            self._owners[conversation] = (await self._load_visible(caller, conversation)).owner
+        owner = self._owners[conversation]
+        _check_visible(caller, owner)
+        return owner
+
+    async def _load_visible(self, caller: Caller, conversation: ConversationId) -> StoredConversation:
+        require_tier(caller, Tier.USER)
+        stored = await conversations.load_conversation(self.pool, conversation)
+        _check_visible(caller, stored.owner)
+        return stored
+
+    async def _check_reader(
+        self, caller: Caller, conversation: ConversationId, owner: UserId | None
+    ) -> None:
+        if is_owner(caller, owner):
+            return
+        if not caller.reason:
+            raise errors.ReasonRequired(
+                "this is somebody else's conversation: say why you open it, in the header X-CCN-Reason or"
+                " the gRPC metadata ccn-reason; it is sealed in the record"
+            )
+        opened = OpenedConversation(conversation, owner, READ, caller.reason)
+        await self._sealing.seal_access(caller, opened)
 
 
 def require_owner(caller: Caller, owner: UserId | None) -> None:
@@ -130,45 +170,9 @@ def is_owner(caller: Caller, owner: UserId | None) -> bool:
     return owner is not None and owner == caller.user
 
 
-async def _load_visible(pool: Pool, caller: Caller, conversation: ConversationId) -> StoredConversation:
-    require_tier(caller, Tier.USER)
-    stored = await conversations.load_conversation(pool, conversation)
-    _check_visible(caller, stored.owner)
-    return stored
-
-
 def _check_visible(caller: Caller, owner: UserId | None) -> None:
     if caller.tier is not Tier.ADMIN and not is_owner(caller, owner):
         raise errors.NotFound(NO_SUCH)
-
-
-async def _check_reader(
-    pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None
-) -> None:
-    if is_owner(caller, owner):
-        return
-    if not caller.reason:
-        raise errors.ReasonRequired(
-            "this is somebody else's conversation: say why you open it, in the header X-CCN-Reason or the"
-            " gRPC metadata ccn-reason; it is sealed in the record"
-        )
-    await _seal_access(pool, caller, conversation, owner, READ, caller.reason)
-
-
-async def _seal_access(  # noqa: PLR0917 - who did what to whose, and why
-    pool: Pool, caller: Caller, conversation: ConversationId, owner: UserId | None, action: str, reason: str
-) -> None:
-    """Write down for the next round who does what in whose conversation: once an hour for one reason."""
-    hour = f"{datetime.now(UTC):%Y-%m-%dT%H}"
-    once = f"{caller.user}/{action}/{conversation}/{hour}/{reason}"
-    body = {
-        "action": action,
-        "conversation": str(conversation),
-        "owner": None if owner is None else str(owner),
-        "reason": reason,
-        "user": str(caller.user),
-    }
-    await requests.add_request(pool, uuid.uuid5(_ACCESS_IDS, once), requests.ACCESS, caller.name, body)
 
 
 NO_SUCH = "there is no such conversation"  # word for word what the store says of an unknown id

@@ -1,8 +1,4 @@
-"""Lets people and services in: signs them in, renews tokens, finds the caller behind a credential.
-
-A valid credential is remembered for `recheck_s`. After that it is checked in the database again. So a
-disabled user, a revoked key or an ended sign-in stops working within that time, on every node.
-"""
+"""Lets people and services in where tokens are signed: signs them in, renews tokens, signs them out."""
 
 from __future__ import annotations
 
@@ -10,27 +6,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 import structlog
 
 from ccn import errors, metrics, settings
-from ccn.core.bounded import Recent
 from ccn.gateway import guessing
 from ccn.gateway.accounts import credentials, tokens
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.accounts.keyring import Keyring
+from ccn.gateway.accounts.known_callers import KnownCallers
 from ccn.gateway.accounts.passwords import Passwords
-from ccn.gateway.accounts.tokens import Claims, KeyPair
-from ccn.store.accounts import api_keys, sign_ins, users
-from ccn.store.accounts.credential_checks import ApiKeyCredential, SignInCredential
+from ccn.gateway.accounts.tokens import KeyPair
+from ccn.store.accounts import sign_ins, users
 from ccn.store.accounts.sign_ins import RefreshToken, RenewedSignIn, ReusedToken, UnknownToken
 from ccn.store.accounts.users import User
 from ccn.store.connection.pool import Pool
 
 _log = structlog.get_logger()
-
-_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +34,22 @@ class Grant:
     access_token: str
     expires_in_s: int
     refresh_token: str
+
+
+class AccountDesk(Protocol):
+    """What doors ask about accounts. A gateway has a voter sign."""
+
+    async def sign_in(self, name: str, password: str, network: str = "") -> Grant:
+        """Exchange a password for tokens."""
+
+    async def renew_grant(self, refresh_token: str) -> Grant:
+        """Exchange a refresh token for new tokens."""
+
+    async def end_sign_in(self, token: str) -> UUID | None:
+        """End the sign-in behind a token, and return which one that was."""
+
+    async def identify_caller(self, credential: str) -> Caller:
+        """Find the caller who shows this access token or API key."""
 
 
 class Accounts:
@@ -57,7 +67,7 @@ class Accounts:
     ) -> None:
         self._pool, self._settings = pool, account_settings
         self._passwords, self._keyring, self._now = passwords, keyring, now
-        self._recent = _RecentCallers(account_settings.recheck_s, clock)
+        self._callers = KnownCallers(pool, account_settings, keyring, now, clock=clock)
 
     async def sign_in(self, name: str, password: str, network: str = "") -> Grant:
         """Exchange a password for tokens. Refusals for different reasons look alike and take equally long.
@@ -100,7 +110,7 @@ class Accounts:
             case UnknownToken():
                 raise errors.CredentialInvalid("the refresh token is not valid")
 
-    async def end_sign_in(self, token: str) -> None:
+    async def end_sign_in(self, token: str) -> UUID | None:
         """End the sign-in behind an access or refresh token. An unknown token is not an error."""
         if token.startswith(credentials.API_KEY):
             raise errors.TokenUnsupported("an API key is ended by `ccn key revoke`")
@@ -109,69 +119,21 @@ class Accounts:
         else:
             ended = await self._end_by_access_token(token)
         if ended is not None:
-            self._recent.forget_family(ended)
+            self._callers.forget_family(ended)
+        return ended
 
     async def identify_caller(self, credential: str) -> Caller:
         """Find the caller who shows this access token or API key."""
-        digest = credentials.hash_secret(credential)
-        if (known := self._recent.find(digest)) is not None:
-            return known
-        if credential.startswith(credentials.API_KEY):
-            caller, valid_for_s, family = *await self._identify_by_key(digest), None
-        else:
-            caller, valid_for_s, family = await self._identify_by_token(credential)
-        self._recent.remember(digest, caller, valid_for_s, family)
-        return caller
+        return await self._callers.identify_caller(credential)
 
     async def _end_by_access_token(self, token: str) -> UUID | None:
         try:
-            family = (await self._read_claims(token)).family
+            family = (await self._callers.read_claims(token)).family
         except errors.Unauthenticated:
             return None
         await sign_ins.end_family(self._pool, family)
         return family
 
-    async def _read_claims(self, token: str) -> Claims:
-        return tokens.read_claims(
-            token, await self._keyring.find_public_key(tokens.read_key_name(token)), self._settings
-        )
-
-    async def _identify_by_key(self, digest: bytes) -> tuple[Caller, float]:
-        key, now = await api_keys.find_key(self._pool, digest), self._now()
-        if key is None or not key.is_valid(now):
-            raise errors.CredentialInvalid("the API key is not valid")
-        valid_for_s = (key.expires_at - now).total_seconds() if key.expires_at else float("inf")
-        tier, credential = users.lesser_tier(key.tier, key.user_tier), ApiKeyCredential(digest)
-        return Caller(tier, key.user, key.user_name, credential=credential), valid_for_s
-
-    async def _identify_by_token(self, token: str) -> tuple[Caller, float, UUID]:
-        claims = await self._read_claims(token)
-        user = await users.active_user(self._pool, claims.user, claims.family)
-        if user is None or user.disabled_at is not None or user.generation != claims.generation:
-            raise errors.CredentialInvalid("the sign-in behind the access token has ended")
-        valid_for_s = claims.expires_at - self._now().timestamp()
-        credential = SignInCredential(claims.user, claims.family, claims.generation)
-        return Caller(user.tier, user.id, user.name, credential=credential), valid_for_s, claims.family
-
     def _make_grant(self, user: User, family: UUID, refresh: str, pair: KeyPair) -> Grant:
         token = tokens.issue_token(user, family, pair, self._settings, self._now())
         return Grant(token, self._settings.access_minutes * 60, refresh)
-
-
-class _RecentCallers:
-    """Remembers the callers behind credentials that were valid a moment ago. Drops the oldest first."""
-
-    def __init__(self, fresh_s: float, clock: Callable[[], float]) -> None:
-        self._fresh_s, self._clock = fresh_s, clock
-        self._known = Recent[bytes, tuple[float, Caller, UUID | None]](_REMEMBERED)
-
-    def find(self, digest: bytes) -> Caller | None:
-        until, caller, _ = self._known.get(digest, (float("-inf"), None, None))
-        return caller if self._clock() < until else None
-
-    def remember(self, digest: bytes, caller: Caller, valid_for_s: float, family: UUID | None) -> None:
-        self._known[digest] = self._clock() + min(self._fresh_s, valid_for_s), caller, family
-
-    def forget_family(self, family: UUID) -> None:
-        for digest in [digest for digest, (_, _, of) in self._known.items() if of == family]:
-            del self._known[digest]

@@ -21,7 +21,7 @@ from ccn import errors
 from ccn.gateway import limiting
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import ANYBODY, Caller
-from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.accounts import AccountDesk
 from ccn.gateway.grpc import statuses
 from ccn.gateway.grpc.slow_callers import STREAM_S, peer_address
 from ccn.gateway.limiting import Limiter, LimitVerdict
@@ -55,7 +55,7 @@ class _CountedCall:
 class ClientCalls:
     """The calls of clients at one node."""
 
-    def __init__(self, limiter: Limiter, accounts: Accounts, open_streams: OpenStreams) -> None:
+    def __init__(self, limiter: Limiter, accounts: AccountDesk, open_streams: OpenStreams) -> None:
         self._limiter, self._accounts, self._streams = limiter, accounts, open_streams
 
     def make_service(self, service: Any, methods: Mapping[str, ClientMethod]) -> Any:

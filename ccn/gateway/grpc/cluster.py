@@ -12,8 +12,8 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.gateway.accounts.access import Caller
+from ccn.gateway.deeds.interface import RequestDeeds
 from ccn.gateway.grpc.client_calls import ClientMethod
-from ccn.node.operators import submission
 from ccn.node.views.cluster_status import ClusterStatus
 from ccn.pb import cluster_pb2 as pb
 from ccn.store.accounts.users import Tier
@@ -35,8 +35,10 @@ LoadStatus = Callable[[], Awaitable[ClusterStatus]]
 class ClusterService:
     """The service of one node. Without `load_status` the node takes no part in rounds."""
 
-    def __init__(self, pool: Pool, load_status: LoadStatus | None, stop: asyncio.Event) -> None:
-        self._pool, self._load_status, self._stop = pool, load_status, stop
+    def __init__(
+        self, pool: Pool, deeds: RequestDeeds, load_status: LoadStatus | None, stop: asyncio.Event
+    ) -> None:
+        self._pool, self._deeds, self._load_status, self._stop = pool, deeds, load_status, stop
 
     def methods(self) -> Mapping[str, ClientMethod]:
         """The method for each call, with the tier it needs."""
@@ -72,7 +74,7 @@ class ClusterService:
     async def _force_round(self, caller: Caller, request: pb.ForceRoundRequest) -> pb.ForceRoundAnswer:
         key = request.idempotency_key or secrets.token_hex(16)
         round_id = uuid.uuid5(_ROUND_IDS, f"{caller.user}/{key}")
-        outcome: Mapping[str, Any] = await submission.force_round(self._pool, round_id, caller.name)
+        outcome: Mapping[str, Any] = await self._deeds.ask_and_wait(caller, round_id, requests.ROUND)
         return pb.ForceRoundAnswer(
             committed=outcome["committed"],
             height=outcome["height"],

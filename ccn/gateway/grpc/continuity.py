@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ccn.core.ids import CharacterId
-from ccn.gateway.accounts import access
-from ccn.gateway.accounts.access import Caller
+from ccn.gateway.accounts.access import Caller, ConversationAccess
+from ccn.gateway.deeds.interface import ConversationDeeds, LoopDeeds
 from ccn.gateway.grpc import presenters
 from ccn.gateway.grpc.client_calls import ClientMethod
-from ccn.node.conversations import Conversations
-from ccn.node.external_loop import ExternalLoop
 from ccn.node.views import conversation_health
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
-from ccn.store.connection.pool import Pool
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 
@@ -22,8 +19,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 class ContinuityService:
     """The service of one node."""
 
-    def __init__(self, pool: Pool, conversations: Conversations, external_loop: ExternalLoop) -> None:
-        self._pool, self._conversations, self._external_loop = pool, conversations, external_loop
+    def __init__(self, access: ConversationAccess, deeds: ConversationDeeds, loop_deeds: LoopDeeds) -> None:
+        self._access, self._deeds, self._loop_deeds = access, deeds, loop_deeds
 
     def methods(self) -> Mapping[str, ClientMethod]:
         """The method for each call, with the tier it needs."""
@@ -36,33 +33,33 @@ class ContinuityService:
 
     async def _begin_conversation(self, caller: Caller, request: pb.BeginRequest) -> pb.BeginAnswer:
         character, key = CharacterId(request.character), request.idempotency_key or None
-        conversation = await self._conversations.begin_without_instance(
-            character, caller.user, request.title, key
-        )
+        conversation = await self._deeds.begin_without_instance(caller, character, request.title, key)
         return pb.BeginAnswer(conversation=presenters.conversation_to_pb(conversation))
 
     async def _get_prompt(self, caller: Caller, request: pb.PromptRequest) -> pb.PromptAnswer:
-        conversation = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        conversation = await self._access.open_to_read(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
-        return presenters.prompt_to_pb(await self._external_loop.build_prompt(conversation.id))
+        return presenters.prompt_to_pb(await self._loop_deeds.build_prompt(caller, conversation.id))
 
     async def _record_message(self, caller: Caller, request: pb.RecordRequest) -> pb.RecordAnswer:
-        conversation = await access.open_to_speak(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        conversation = await self._access.open_to_speak(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
-        message = await self._external_loop.record_message(
+        message = await self._loop_deeds.record_message(
+            caller,
             conversation.id,
             presenters.parse_role(request.role),
             request.content,
-            access.require_user(caller),
             idempotency_key=request.idempotency_key or None,
             language=request.language or None,
         )
         return pb.RecordAnswer(message=presenters.message_to_pb(message))
 
     async def _get_health(self, caller: Caller, request: pb.HealthRequest) -> pb.HealthAnswer:
-        conversation = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        conversation = await self._access.open_to_read(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
-        return presenters.health_to_pb(await conversation_health.load_health(self._pool, conversation))
+        return presenters.health_to_pb(
+            await conversation_health.load_health(self._access.pool, conversation)
+        )

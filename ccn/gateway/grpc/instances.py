@@ -10,14 +10,13 @@ from ccn.core import stream
 from ccn.core.ids import CharacterId, InstanceId, TurnId
 from ccn.core.message import Message
 from ccn.core.stream import EventKind, StreamPosition
-from ccn.gateway.accounts import access
-from ccn.gateway.accounts.access import Caller
+from ccn.gateway.accounts.access import Caller, ConversationAccess
+from ccn.gateway.deeds import interface
+from ccn.gateway.deeds.interface import ConversationDeeds
 from ccn.gateway.grpc import presenters
 from ccn.gateway.grpc.client_calls import ClientMethod
-from ccn.node.conversations import Conversations
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
-from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
@@ -28,14 +27,13 @@ PAGE_LIMIT = 1_000
 PAGE_BYTES = 3_000_000
 """Below what gRPC's clients accept by default. One message of the largest size still fits."""
 _HISTORY = 50
-_NO_REASON = "asked for by a client"
 
 
 class InstancesService:
     """The service of one node, over the facade that all doors share."""
 
-    def __init__(self, pool: Pool, conversations: Conversations) -> None:
-        self._pool, self._conversations = pool, conversations
+    def __init__(self, access: ConversationAccess, deeds: ConversationDeeds) -> None:
+        self._access, self._deeds, self._pool = access, deeds, access.pool
 
     def methods(self) -> Mapping[str, ClientMethod]:
         """The method for each call, with the tier it needs."""
@@ -52,45 +50,45 @@ class InstancesService:
 
     async def _spawn_instance(self, caller: Caller, request: pb.SpawnRequest) -> pb.SpawnAnswer:
         character, key = CharacterId(request.character), request.idempotency_key or None
-        started = await self._conversations.start(character, caller.user, request.title, key)
+        started = await self._deeds.start(caller, character, request.title, key)
         return pb.SpawnAnswer(
             conversation=presenters.conversation_to_pb(started.conversation),
             instance=presenters.instance_to_pb(started.instance),
         )
 
     async def _say_message(self, caller: Caller, request: pb.ConverseRequest) -> AsyncGenerator[pb.Event]:
-        conversation = await access.open_to_speak(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        conversation = await self._access.open_to_speak(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
-        turn = await self._conversations.say(
+        turn = await self._deeds.say(
+            caller,
             conversation.id,
             request.content,
-            access.require_user(caller),
             idempotency_key=request.idempotency_key or None,
             refuse=request.refuse_if_busy,
             language=request.language or None,
         )
         yield presenters.accepted_to_pb(turn)
-        async with aclosing(self._stream_events(turn.id, stream.START)) as events:
+        async with aclosing(self._stream_events(caller, turn, stream.START)) as events:
             async for event in events:
                 yield event
 
     async def _follow_turn(self, caller: Caller, request: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
-        turn, position = stream.parse_event_id(request.after)
-        conversation = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        turn_id, position = stream.parse_event_id(request.after)
+        conversation = await self._access.open_to_read(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
-        await self._load_turn(conversation, turn)
-        async with aclosing(self._stream_events(turn, position)) as events:
+        turn = await self._load_turn(conversation, turn_id)
+        async with aclosing(self._stream_events(caller, turn, position)) as events:
             async for event in events:
                 yield event
 
     async def _cancel_turn(self, caller: Caller, request: pb.CancelRequest) -> pb.CancelAnswer:
-        conversation = await access.open_to_operate(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation), "cancel"
+        conversation = await self._access.open_to_operate(
+            caller, presenters.parse_conversation_id(request.conversation), "cancel"
         )
         turn = await self._load_turn(conversation, TurnId(presenters.parse_id(request.turn, "turn")))
-        return pb.CancelAnswer(status=(await self._conversations.cancel_turn(turn.id)).status)
+        return pb.CancelAnswer(status=(await self._deeds.cancel_turn(caller, turn)).status)
 
     async def _list_instances(self, caller: Caller, request: pb.ListRequest) -> pb.ListAnswer:
         size = min(request.page_size or PAGE, PAGE_LIMIT)
@@ -105,8 +103,8 @@ class InstancesService:
         return pb.ListAnswer(instances=map(presenters.instance_to_pb, page), next_page_token=next_token)
 
     async def _get_conversation(self, caller: Caller, request: pb.GetRequest) -> pb.GetAnswer:
-        conversation = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        conversation = await self._access.open_to_read(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
         instance = await instances.find_in_conversation(self._pool, conversation.id)
         return pb.GetAnswer(
@@ -116,18 +114,18 @@ class InstancesService:
 
     async def _terminate_instance(self, caller: Caller, request: pb.TerminateRequest) -> pb.TerminateAnswer:
         action, reason = "end" if request.close else "terminate", request.reason
-        conversation = await access.open_to_operate(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation), action, reason
+        conversation = await self._access.open_to_operate(
+            caller, presenters.parse_conversation_id(request.conversation), action, reason
         )
         if request.close:
-            await self._conversations.end(conversation.id, reason or _NO_REASON)
+            await self._deeds.end(caller, conversation.id, reason or interface.NO_REASON)
         else:
-            await self._conversations.terminate_instance(conversation.id, reason or _NO_REASON)
+            await self._deeds.terminate_instance(caller, conversation.id, reason or interface.NO_REASON)
         return pb.TerminateAnswer()
 
     async def _list_messages(self, caller: Caller, request: pb.HistoryRequest) -> pb.HistoryAnswer:
-        conversation = await access.open_to_read(
-            self._pool, caller, presenters.parse_conversation_id(request.conversation)
+        conversation = await self._access.open_to_read(
+            caller, presenters.parse_conversation_id(request.conversation)
         )
         limit = min(request.limit or _HISTORY, PAGE_LIMIT)
         page = await conversations.load_history(
@@ -137,12 +135,14 @@ class InstancesService:
         before = messages[0].seq if messages and messages[0].seq > 1 else 0
         return pb.HistoryAnswer(messages=map(presenters.message_to_pb, messages), before=before)
 
-    async def _stream_events(self, turn: TurnId, after: StreamPosition) -> AsyncGenerator[pb.Event]:
+    async def _stream_events(
+        self, caller: Caller, turn: Turn, after: StreamPosition
+    ) -> AsyncGenerator[pb.Event]:
         async with aclosing(
-            self._conversations.follow_turn(turn, after, also=(EventKind.WAITING,))
+            self._deeds.follow_turn(caller, turn, after, also=(EventKind.WAITING,))
         ) as events:
             async for event in events:
-                yield presenters.event_to_pb(turn, event)
+                yield presenters.event_to_pb(turn.id, event)
 
     async def _load_turn(self, conversation: StoredConversation, turn: TurnId) -> Turn:
         """Load a turn of this conversation. A turn of another looks as if it did not exist."""

@@ -8,6 +8,7 @@
     conversation: auth.ConversationToEnd               the same to end it
     conversation: auth.ConversationToCancelIn          the same to cancel a turn in it
     pool: auth.Database                                not counted: beside one of the others
+    deeds: auth.Requests                               the same
     Depends(auth.admit_anybody)                        counted, perhaps not signed in
     Depends(auth.admit_onlooker)                       the same, counted apart from requests
     Depends(auth.count_address)                        counted by address; no credential is read
@@ -19,7 +20,7 @@ counted: `OPEN` lists those, and a test walks all routes and accepts no other.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -31,8 +32,9 @@ from ccn import errors
 from ccn.core.ids import ConversationId
 from ccn.gateway import limiting
 from ccn.gateway.accounts import access
-from ccn.gateway.accounts.access import ANYBODY, Caller, Owners
-from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.access import ANYBODY, Caller, ConversationAccess
+from ccn.gateway.accounts.accounts import AccountDesk
+from ccn.gateway.deeds.interface import RequestDeeds
 from ccn.gateway.limiting import Limiter, LimitVerdict
 from ccn.store.accounts.users import Tier
 from ccn.store.connection.pool import Pool
@@ -68,18 +70,24 @@ _credential = _CredentialHeaders(
 
 @dataclass(frozen=True, slots=True)
 class AuthContext:
-    """What the dependencies need; `accounts` and `pool` are None at a door where nobody can sign in."""
+    """What the dependencies need; only the limiter at a door where nobody can sign in."""
 
     limiter: Limiter
-    accounts: Accounts | None = None
-    pool: Pool | None = None
-    owners: Owners = field(default_factory=Owners)
+    accounts: AccountDesk | None = None
+    access: ConversationAccess | None = None
+    requests: RequestDeeds | None = None
 
-    def require_accounts(self) -> Accounts:
+    def require_accounts(self) -> AccountDesk:
         """The accounts, or Unavailable."""
         if self.accounts is None:
             raise errors.Unavailable("nobody can sign in at this node")
         return self.accounts
+
+    def require_access(self) -> ConversationAccess:
+        """The way to conversations, or Unavailable."""
+        if self.access is None:
+            raise errors.Unavailable("this node has no database")
+        return self.access
 
 
 def install_context(app: FastAPI, context: AuthContext) -> None:
@@ -165,13 +173,21 @@ async def require_pool(connection: HTTPConnection) -> Pool:
     It waits for nothing, and is async because FastAPI runs other dependencies in a thread. Each dependency
     costs every request some time, so those below call it and do not depend on it.
     """
-    pool = get_context(connection).pool
-    if pool is None:
-        raise errors.Unavailable("this node has no database")
-    return pool
+    return get_context(connection).require_access().pool
 
 
 Database = Annotated[Pool, Depends(require_pool)]
+
+
+async def require_requests(connection: HTTPConnection) -> RequestDeeds:
+    """Whoever takes the requests of operators here."""
+    requests = get_context(connection).requests
+    if requests is None:
+        raise errors.Unavailable("this node has no database")
+    return requests
+
+
+Requests = Annotated[RequestDeeds, Depends(require_requests)]
 Session = Annotated[UUID, Path(description="The conversation, as `start` named it.")]
 Reason = Annotated[
     str | None,
@@ -196,8 +212,8 @@ async def open_to_speak(
     connection: HTTPConnection, session_id: Session, caller: User
 ) -> StoredConversation:
     """Open the conversation of the path for its owner, who alone speaks in it."""
-    pool = await require_pool(connection)
-    return await access.open_to_speak(pool, caller, ConversationId(session_id))
+    opening = get_context(connection).require_access()
+    return await opening.open_to_speak(caller, ConversationId(session_id))
 
 
 OwnConversation = Annotated[StoredConversation, Depends(open_to_speak)]
@@ -207,8 +223,8 @@ async def open_to_read(
     connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> StoredConversation:
     """Open the conversation of the path to read it."""
-    pool = await require_pool(connection)
-    return await access.open_to_read(pool, caller, ConversationId(session_id))
+    opening = get_context(connection).require_access()
+    return await opening.open_to_read(caller, ConversationId(session_id))
 
 
 ConversationToRead = Annotated[StoredConversation, Depends(open_to_read)]
@@ -218,8 +234,8 @@ async def open_id_to_read(
     connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> ConversationId:
     """Check the same without loading it, for routes that load all they show in one statement."""
-    pool, owners = await require_pool(connection), get_context(connection).owners
-    return await owners.open_id_to_read(pool, caller, ConversationId(session_id))
+    opening = get_context(connection).require_access()
+    return await opening.open_id_to_read(caller, ConversationId(session_id))
 
 
 ConversationIdToRead = Annotated[ConversationId, Depends(open_id_to_read)]
@@ -229,8 +245,8 @@ async def open_to_end(
     connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> StoredConversation:
     """Open the conversation of the path to end it, which admins may as well."""
-    pool = await require_pool(connection)
-    return await access.open_to_operate(pool, caller, ConversationId(session_id), "end")
+    opening = get_context(connection).require_access()
+    return await opening.open_to_operate(caller, ConversationId(session_id), "end")
 
 
 ConversationToEnd = Annotated[StoredConversation, Depends(open_to_end)]
@@ -240,8 +256,8 @@ async def open_to_cancel(
     connection: HTTPConnection, session_id: Session, caller: UserWithReason
 ) -> StoredConversation:
     """Open the conversation of the path to cancel a turn in it, which admins may as well."""
-    pool = await require_pool(connection)
-    return await access.open_to_operate(pool, caller, ConversationId(session_id), "cancel")
+    opening = get_context(connection).require_access()
+    return await opening.open_to_operate(caller, ConversationId(session_id), "cancel")
 
 
 ConversationToCancelIn = Annotated[StoredConversation, Depends(open_to_cancel)]

@@ -14,9 +14,10 @@ import pytest
 
 from ccn import errors, settings
 from ccn.core.ids import ConversationId, UserId
-from ccn.gateway.accounts import access, credentials, passwords, tokens
+from ccn.gateway.accounts import credentials, passwords, tokens
 from ccn.gateway.accounts.access import ANYBODY, Caller
 from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.deeds import house
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from tests.support.gateway.access_tokens import Forger, said
@@ -237,26 +238,26 @@ async def test_another_cluster_s_tokens_say_nothing_here(door: Door) -> None:
 
 async def test_a_conversation_is_its_owner_s_and_the_operators(door: Door) -> None:
     ada, eve, operator = await door.user(), await door.user(), await door.user(Tier.ADMIN)
-    here = await door.conversation(ada)
+    here, (opening, _) = await door.conversation(ada), house.open_house(door.pool)
 
     def caller(user: users.User) -> Caller:
         return Caller(user.tier, user.id, user.name)
 
-    assert (await access.open_to_speak(door.pool, caller(ada), here)).id == here
-    assert (await access.open_to_read(door.pool, caller(ada), here)).id == here
+    assert (await opening.open_to_speak(caller(ada), here)).id == here
+    assert (await opening.open_to_read(caller(ada), here)).id == here
     why = replace(caller(operator), reason="asked by its owner")
-    assert (await access.open_to_read(door.pool, why, here)).id == here
+    assert (await opening.open_to_read(why, here)).id == here
     with pytest.raises(errors.ReasonRequired, match="X-CCN-Reason"):
-        await access.open_to_read(door.pool, caller(operator), here)
+        await opening.open_to_read(caller(operator), here)
     with pytest.raises(errors.NotYours, match="never speaks"):
-        await access.open_to_speak(door.pool, why, here)
+        await opening.open_to_speak(why, here)
     refusals = []
     for named in (here, ConversationId(credentials.new_id())):
         with pytest.raises(errors.NotFound) as refused:
-            await access.open_to_read(door.pool, caller(eve), named)
+            await opening.open_to_read(caller(eve), named)
         refusals.append(str(refused.value))
     assert refusals[0] == refusals[1]
     with pytest.raises(errors.Unauthenticated):
-        await access.open_to_read(door.pool, ANYBODY, here)
+        await opening.open_to_read(ANYBODY, here)
     with pytest.raises(errors.Forbidden):
-        await access.open_to_read(door.pool, Caller(Tier.PUBLIC, ada.id, ada.name), here)
+        await opening.open_to_read(Caller(Tier.PUBLIC, ada.id, ada.name), here)

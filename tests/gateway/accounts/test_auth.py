@@ -16,6 +16,7 @@ from ccn import settings
 from ccn.gateway import readiness
 from ccn.gateway.accounts import tokens
 from ccn.gateway.accounts.access import Caller
+from ccn.gateway.deeds import house
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
 from ccn.store.accounts.users import Tier
@@ -30,7 +31,7 @@ async def node(
     door: Door, limits: settings.LimitsSettings = PLENTY, chosen: settings.HttpSettings | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Another application over the same accounts."""
-    desk = auth.AuthContext(Limiter(limits), door.accounts, door.pool)
+    desk = auth.AuthContext(Limiter(limits), door.accounts, *house.open_house(door.pool))
     made = app.create_app("node-2", readiness.Readiness({}), None, desk, chosen)
 
     @made.get("/test/anybody")

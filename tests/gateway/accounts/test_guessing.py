@@ -9,6 +9,7 @@ import structlog
 from ccn import errors, settings
 from ccn.gateway import guessing, readiness
 from ccn.gateway.accounts import common_passwords, passwords
+from ccn.gateway.deeds import house
 from ccn.gateway.guessing import HOUR_S
 from ccn.gateway.http import app, auth
 from ccn.gateway.limiting import Limiter
@@ -68,7 +69,7 @@ async def test_an_address_that_tries_many_names_waits_too() -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_door_refuses_who_sprays_and_logs_no_name(door: Door) -> None:
     chosen = settings.LimitsSettings(requests=1_000, sign_ins=1_000, address_refusals=3)
-    desk = auth.AuthContext(Limiter(chosen), door.accounts, door.pool)
+    desk = auth.AuthContext(Limiter(chosen), door.accounts, *house.open_house(door.pool))
     made = app.create_app("node-3", readiness.Readiness({}), None, desk)
     transport = httpx.ASGITransport(made, client=("203.0.113.7", 4711))
     ada = await door.user()

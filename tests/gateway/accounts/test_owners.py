@@ -10,7 +10,9 @@ import pytest
 from ccn import errors
 from ccn.core.ids import ConversationId
 from ccn.gateway.accounts import access, credentials
-from ccn.gateway.accounts.access import ANYBODY, Caller, Owners
+from ccn.gateway.accounts.access import ANYBODY, Caller, ConversationAccess
+from ccn.gateway.deeds import house
+from ccn.gateway.deeds.house import HouseRequests
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
@@ -39,39 +41,41 @@ def caller(user: User) -> Caller:
 
 async def test_an_owner_is_asked_for_once_and_everybody_else_sees_nothing(door: Door) -> None:
     ada, eve, operator = await door.user(), await door.user(), await door.user(Tier.ADMIN)
-    here, counting, owners = await door.conversation(ada), Counting(door.pool), Owners()
+    here, counting = await door.conversation(ada), Counting(door.pool)
+    owners = ConversationAccess(counting, HouseRequests(counting))
     why = replace(caller(operator), reason="asked by its owner")
     for _ in range(3):
-        assert await owners.open_id_to_read(counting, caller(ada), here) == here
-        assert await owners.open_id_to_read(counting, why, here) == here
+        assert await owners.open_id_to_read(caller(ada), here) == here
+        assert await owners.open_id_to_read(why, here) == here
         with pytest.raises(errors.ReasonRequired):
-            await owners.open_id_to_read(counting, caller(operator), here)
+            await owners.open_id_to_read(caller(operator), here)
         with pytest.raises(errors.NotFound, match=access.NO_SUCH):
-            await owners.open_id_to_read(counting, caller(eve), here)
+            await owners.open_id_to_read(caller(eve), here)
         with pytest.raises(errors.Unauthenticated):
-            await owners.open_id_to_read(counting, ANYBODY, here)
+            await owners.open_id_to_read(ANYBODY, here)
     assert counting.asked == 1
 
 
 async def test_what_is_nowhere_or_somebody_else_s_is_not_remembered(door: Door) -> None:
     ada, eve = await door.user(), await door.user()
     here, nowhere = await door.conversation(ada), ConversationId(credentials.new_id())
-    owners = Owners()
+    owners, _ = house.open_house(door.pool)
     for named in (here, nowhere):
         with pytest.raises(errors.NotFound, match=access.NO_SUCH):
-            await owners.open_id_to_read(door.pool, caller(eve), named)
+            await owners.open_id_to_read(caller(eve), named)
     await door.writer.submit(
         conversations.BeginConversation(nowhere, (await _of(door, here)).character, eve.id)
     )
-    assert await owners.open_id_to_read(door.pool, caller(eve), nowhere) == nowhere
-    assert await owners.open_id_to_read(door.pool, caller(ada), here) == here
+    assert await owners.open_id_to_read(caller(eve), nowhere) == nowhere
+    assert await owners.open_id_to_read(caller(ada), here) == here
 
 
 async def test_no_more_are_remembered_than_may_be(door: Door) -> None:
-    ada, counting, owners = await door.user(), Counting(door.pool), Owners(limit=2)
+    ada, counting = await door.user(), Counting(door.pool)
+    owners = ConversationAccess(counting, HouseRequests(counting), limit=2)
     three = [await door.conversation(ada) for _ in range(3)]
     for here in (*three, *three):
-        await owners.open_id_to_read(counting, caller(ada), here)
+        await owners.open_id_to_read(caller(ada), here)
     assert counting.asked == 6
 
 

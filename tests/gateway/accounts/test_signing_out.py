@@ -13,6 +13,7 @@ from ccn import errors, settings
 from ccn.core.ids import UserId
 from ccn.gateway import readiness
 from ccn.gateway.accounts import credentials
+from ccn.gateway.deeds import house
 from ccn.gateway.http import app, auth
 from ccn.gateway.http.conversations.frames import CloseCode
 from ccn.gateway.limiting import Limiter
@@ -109,7 +110,9 @@ async def test_a_door_where_nobody_can_sign_in_asks_to_come_back(door: Door) -> 
 
 
 async def test_who_signs_out_is_counted_like_anybody(door: Door) -> None:
-    desk = auth.AuthContext(Limiter(settings.LimitsSettings(requests=2)), door.accounts, door.pool)
+    desk = auth.AuthContext(
+        Limiter(settings.LimitsSettings(requests=2)), door.accounts, *house.open_house(door.pool)
+    )
     made = app.create_app("node-3", readiness.Readiness({}), None, desk)
     transport = httpx.ASGITransport(made, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:

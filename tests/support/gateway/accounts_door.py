@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from ccn import settings
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.gateway.accounts import credentials, passwords
-from ccn.gateway.accounts.accounts import Accounts
+from ccn.gateway.accounts.accounts import AccountDesk, Accounts
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.http import auth
 from ccn.store.accounts import api_keys, users
@@ -63,7 +63,7 @@ class Door:
     clock: Clock
 
     @property
-    def accounts(self) -> Accounts:
+    def accounts(self) -> AccountDesk:
         """Those of the application."""
         desk: auth.AuthContext = self.application.state.auth
         return desk.require_accounts()

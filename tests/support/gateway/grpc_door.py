@@ -16,6 +16,7 @@ from ccn.core.ids import UserId
 from ccn.gateway import readiness
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.deeds import house
 from ccn.gateway.grpc import cluster, server, services
 from ccn.gateway.grpc.client_calls import ClientCalls
 from ccn.gateway.limiting import Limiter
@@ -97,13 +98,15 @@ async def serve_node(
     lending = ExternalLoop(
         node.pool, node.writer, node.living.prompts, node.living.scoring, node_world.new_id
     )
+    access, requests = house.open_house(node.pool)
     serving = server.GrpcServer(
         ready,
         services.assemble_services(
             ClientCalls(Limiter(limits), accounts, streams),
-            pool=node.pool,
-            conversations=node.conversations,
-            external_loop=lending,
+            access=access,
+            deeds=house.HouseConversations(node.conversations),
+            loop_deeds=house.HouseLoop(lending),
+            request_deeds=requests,
             load_status=tell,
             stop=stop,
         ),

@@ -16,6 +16,7 @@ from ccn.core.ids import UserId
 from ccn.gateway import readiness, search_places
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.deeds import house
 from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
@@ -60,14 +61,14 @@ async def door(
     """The door of this node, until the block ends."""
     matching, stop = Passwords(), asyncio.Event()
     accounts = access_tokens.accounts(node.pool, matching)
-    desk = auth.AuthContext(Limiter(limits), accounts, node.pool)
+    desk = auth.AuthContext(Limiter(limits), accounts, *house.open_house(node.pool))
     streams = OpenStreams(node.pool, settings.AccountsSettings(recheck_s=RECHECK_S), limits)
     leaving = StreamShutdown(stop, within_s)
     http = (chosen or settings.HttpSettings()).model_copy(update={"port": 0})
     asked = node.world.database.model_copy(update=database)
     async with search_places.open_searches(asked, limits, node.id) as found:
         talking = ConversationContext(
-            node.conversations,
+            house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
             node.model,

@@ -16,6 +16,7 @@ from ccn.core.ids import NodeId, UserId
 from ccn.gateway import readiness
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.deeds import house
 from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
@@ -111,12 +112,12 @@ class Cluster:
         matching, stop = Passwords(), asyncio.Event()
         stack.callback(matching.close)
         accounts = access_tokens.accounts(node.pool, matching, node=node.id)
-        desk = auth.AuthContext(Limiter(limits), accounts, node.pool)
+        desk = auth.AuthContext(Limiter(limits), accounts, *house.open_house(node.pool))
         searching = Searches(node.pool, settings.DatabaseSettings(), settings.LimitsSettings())
         streams = OpenStreams(node.pool, settings.AccountsSettings(), limits)
         leaving = StreamShutdown(stop, 0.2)
         talking = ConversationContext(
-            node.conversations,
+            house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
             node.model,

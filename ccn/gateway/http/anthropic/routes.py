@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from ccn import errors
 from ccn.core.calls.call import Call, CallBlock, CallMessage
@@ -65,6 +65,7 @@ def make_router() -> APIRouter:
     @router.post("/messages", response_model=schemas.CreateMessageAnswer, responses={200: _EVENTS})
     async def create_message(
         *,
+        request: Request,
         caller: auth.User,
         context: Context,
         response: Response,
@@ -80,11 +81,13 @@ def make_router() -> APIRouter:
                 pieces = context.model.stream(call, Payer(None, _parse_character(asked.model), caller.user))
                 encoder = MessageEncoder(f"msg_{secrets.token_hex(12)}", asked.model)
             else:
-                conversation_id = await _open_conversation(context, caller, asked, conversation, key)
-                said, user = _last_text(asked.messages), access.require_user(caller)
-                turn = await context.conversations.say(conversation_id, said, user, idempotency_key=key)
+                conversation_id = await _open_conversation(
+                    request, context, caller, asked, conversation, key
+                )
+                said = _last_text(asked.messages)
+                turn = await context.deeds.say(caller, conversation_id, said, idempotency_key=key)
                 pieces = anthropic_events.pieces_from_turn(
-                    context.conversations.follow_turn(turn.id, also=(EventKind.BEGUN,))
+                    context.deeds.follow_turn(caller, turn, also=(EventKind.BEGUN,))
                 )
                 encoder = MessageEncoder(f"msg_{turn.id.hex}", asked.model)
                 headers |= {CONVERSATION: str(conversation_id)}
@@ -139,7 +142,8 @@ def make_router() -> APIRouter:
     return router
 
 
-async def _open_conversation(
+async def _open_conversation(  # noqa: PLR0917 - a request, taken apart
+    request: Request,
     context: ConversationContext,
     caller: Caller,
     asked: schemas.CreateMessageRequest,
@@ -149,12 +153,13 @@ async def _open_conversation(
     """Begin the conversation, or open the one of the header: the caller's own, with that character."""
     if header == NEW:
         character = _parse_character(asked.model)
-        return (await context.conversations.start(character, caller.user, "", key)).conversation.id
+        return (await context.deeds.start(caller, character, "", key)).conversation.id
     try:
         conversation_id = ConversationId(UUID(header))
     except ValueError:
         raise errors.NotFound(access.NO_SUCH) from None
-    conversation = await access.open_to_speak(context.pool, caller, conversation_id)
+    opening = auth.get_context(request).require_access()
+    conversation = await opening.open_to_speak(caller, conversation_id)
     if conversation.character != asked.model:
         raise errors.InputInvalid(f"that conversation is with {conversation.character}")
     return conversation.id

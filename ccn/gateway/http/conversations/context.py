@@ -17,9 +17,9 @@ from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
 from ccn.core.calls.call import Call, CallRetry, Piece
+from ccn.gateway.deeds.interface import ConversationDeeds
 from ccn.gateway.open_streams import OpenStreams
 from ccn.gateway.search_places import Searches
-from ccn.node.conversations import Conversations
 from ccn.node.spending.paid_model import Payer
 from ccn.node.turns.prompts import Prompts
 from ccn.store.connection.pool import Pool
@@ -82,7 +82,7 @@ class StreamShutdown:
 class ConversationContext:
     """The parts of the node that routes for conversations use."""
 
-    conversations: Conversations
+    deeds: ConversationDeeds
     pool: Pool
     prompts: Prompts
     model: StatelessModel

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -18,12 +19,13 @@ from ccn import errors
 from ccn.core import stream as streams
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.gateway.accounts import access
+from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, paging, problems
 from ccn.gateway.http.conversations import axes, presenters, schemas, sse
 from ccn.gateway.http.conversations import glance as glances
 from ccn.gateway.http.conversations.context import Context, ConversationContext
 from ccn.gateway.open_streams import OpenStream
-from ccn.store.conversations import characters, conversations, search, summaries
+from ccn.store.conversations import characters, conversations, search, summaries, turns
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
 
@@ -47,7 +49,17 @@ Glance = Annotated[
     bool,
     Query(description="Add to the event `done` what `glance` and `axes` would answer."),
 ]
+_ENDED = "the conversation was ended"
 TurnName = Annotated[UUID, Path(description="The turn, as the event `accepted` named it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class SaidTurn:
+    """A turn, where it was said, and who reads it."""
+
+    reader: Caller
+    conversation: StoredConversation
+    turn: Turn
 
 
 async def open_turn_to_read(
@@ -91,9 +103,7 @@ def _add_speaking_routes(router: APIRouter) -> None:
 
         When this answers, an instance of the character was spawned and interviewed, and is ready to speak.
         """
-        started = await context.conversations.start(
-            CharacterId(asked.character), caller.user, asked.title, key
-        )
+        started = await context.deeds.start(caller, CharacterId(asked.character), asked.title, key)
         answer = presenters.started_to_schema(request, started)
         response.headers["Location"] = f"/api/v1/conversation/{answer.session_id}"
         return answer
@@ -129,14 +139,11 @@ def _add_speaking_routes(router: APIRouter) -> None:
             elif asked is None:
                 raise errors.InputInvalid("a message has content")
             else:
-                turn = await context.conversations.say(
-                    conversation.id,
-                    asked.content,
-                    access.require_user(caller),
-                    idempotency_key=key,
-                    refuse=refuse_busy,
+                turn = await context.deeds.say(
+                    caller, conversation.id, asked.content, idempotency_key=key, refuse=refuse_busy
                 )
-            return _stream_turn(context, opened, conversation, turn, last=last, glance=glance)
+            said = SaidTurn(caller, conversation, turn)
+            return _stream_turn(context, opened, said, last=last, glance=glance)
 
     @router.get(
         "/conversation/{session_id:uuid}/turns/{turn_id:uuid}/events",
@@ -147,14 +154,15 @@ def _add_speaking_routes(router: APIRouter) -> None:
         *,
         conversation: auth.ConversationToRead,
         turn: TurnToRead,
-        caller: auth.User,
+        caller: auth.UserWithReason,
         context: Context,
         last: LastEvent = None,
         glance: Glance = False,
     ) -> Response:
         """Read the stream of a turn, from its beginning or after an event."""
         with context.streams.open_until_answered(caller) as opened:
-            return _stream_turn(context, opened, conversation, turn, last=last, glance=glance)
+            said = SaidTurn(caller, conversation, turn)
+            return _stream_turn(context, opened, said, last=last, glance=glance)
 
     @router.get("/conversation/{session_id:uuid}/turns/{turn_id:uuid}")
     async def get_turn(turn: TurnToRead) -> schemas.TurnAnswer:
@@ -162,14 +170,18 @@ def _add_speaking_routes(router: APIRouter) -> None:
         return presenters.turn_to_schema(turn)
 
     @router.post("/conversation/{session_id:uuid}/turns/{turn_id:uuid}/cancel")
-    async def cancel_turn(turn: TurnToCancel, context: Context) -> schemas.TurnAnswer:
+    async def cancel_turn(
+        turn: TurnToCancel, caller: auth.UserWithReason, context: Context
+    ) -> schemas.TurnAnswer:
         """End a turn without a reply. A turn that has already ended stays as it is."""
-        return presenters.turn_to_schema(await context.conversations.cancel_turn(turn.id))
+        return presenters.turn_to_schema(await context.deeds.cancel_turn(caller, turn))
 
     @router.delete("/conversation/{session_id:uuid}", status_code=204)
-    async def end_conversation(conversation: auth.ConversationToEnd, context: Context) -> None:
+    async def end_conversation(
+        conversation: auth.ConversationToEnd, caller: auth.UserWithReason, context: Context
+    ) -> None:
         """End a conversation. Unanswered messages are cancelled, its instance ends, its record stays."""
-        await context.conversations.end(conversation.id)
+        await context.deeds.end(caller, conversation.id, _ENDED)
 
 
 def _add_reading_routes(router: APIRouter) -> None:
@@ -193,12 +205,18 @@ def _add_reading_routes(router: APIRouter) -> None:
 
     @router.get("/conversations")
     async def list_conversations(
-        caller: auth.User, context: Context, cursor: paging.Cursor = None, limit: paging.Limit = 50
+        *,
+        request: Request,
+        caller: auth.User,
+        context: Context,
+        cursor: paging.Cursor = None,
+        limit: paging.Limit = 50,
     ) -> schemas.ConversationsAnswer:
         """List your own conversations, the newest first."""
         owner, before = access.require_user(caller), paging.id_from_cursor(cursor)
         if before is not None:
-            await access.open_to_speak(context.pool, caller, ConversationId(before))
+            opening = auth.get_context(request).require_access()
+            await opening.open_to_speak(caller, ConversationId(before))
         found = await conversations.list_of_owner(
             context.pool,
             owner,
@@ -251,7 +269,7 @@ def _add_reading_routes(router: APIRouter) -> None:
 async def _load_turn(
     conversation: StoredConversation, context: ConversationContext, turn_id: TurnId
 ) -> Turn:
-    turn = await context.conversations.load_turn(turn_id)
+    turn = await turns.load_turn(context.pool, turn_id)
     if turn.conversation != conversation.id:
         raise errors.NotFound("there is no such turn")
     return turn
@@ -260,17 +278,17 @@ async def _load_turn(
 def _stream_turn(
     context: ConversationContext,
     opened: OpenStream,
-    conversation: StoredConversation,
-    turn: Turn,
+    said: SaidTurn,
     *,
     last: str | None,
     glance: bool,
 ) -> Response:
+    conversation, turn = said.conversation, said.turn
     position = sse.parse_position(turn.id, last)
     if sse.is_read_whole(turn, position):
         opened.close()
         return Response(status_code=204)
-    events = context.conversations.follow_turn(turn.id, position, also=(streams.EventKind.WAITING,))
+    events = context.deeds.follow_turn(said.reader, turn, position, also=(streams.EventKind.WAITING,))
     first = b"" if last else sse.encode_accepted(turn)
 
     async def load_more() -> Mapping[str, object]:

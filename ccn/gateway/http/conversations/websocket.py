@@ -37,7 +37,7 @@ from ccn.gateway.http.conversations.sse import is_read_whole
 from ccn.gateway.open_streams import OpenStream
 from ccn.store.character import measures
 from ccn.store.character.measures import ConversationMeasure
-from ccn.store.conversations import conversations
+from ccn.store.conversations import conversations, turns
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
 
@@ -116,7 +116,8 @@ async def _open_socket(
         if isinstance(caller, errors.CCNError):
             raise caller
         context = await get_context(socket)
-        conversation = await access.open_to_read(context.pool, caller, _parse_conversation_id(session_id))
+        opening = auth.get_context(socket).require_access()
+        conversation = await opening.open_to_read(caller, _parse_conversation_id(session_id))
         opened = context.streams.open_stream(caller)
     except errors.CCNError as refused:
         return refused
@@ -135,6 +136,7 @@ class _ConversationSocket:
         opened: OpenStream,
     ) -> None:
         self._socket = socket
+        self._opening = auth.get_context(socket).require_access()
         self._caller = caller
         self._context = context
         self.stream = opened
@@ -204,12 +206,8 @@ class _ConversationSocket:
                 if self._queue.full():  # before anything is said: a message that counts has to be followed
                     raise errors.Overloaded(_TOO_MANY_WAIT)
                 access.require_owner(self._caller, self._owner)
-                turn = await self._context.conversations.say(
-                    self._conversation,
-                    content,
-                    access.require_user(self._caller),
-                    idempotency_key=key,
-                    refuse=refuse,
+                turn = await self._context.deeds.say(
+                    self._caller, self._conversation, content, idempotency_key=key, refuse=refuse
                 )
                 await self._socket.send_text(
                     frames.encode_frame("accepted", turn.id, START, fields={"seq": turn.user_seq})
@@ -221,9 +219,9 @@ class _ConversationSocket:
                 if not is_read_whole(turn, position):
                     self._enqueue_turn(turn, position)
             case CancelFrame(turn_id=turn_id):
-                await access.open_to_operate(self._context.pool, self._caller, self._conversation, "cancel")
+                await self._opening.open_to_operate(self._caller, self._conversation, "cancel")
                 turn = await self._load_own_turn(TurnId(turn_id))
-                await self._context.conversations.cancel_turn(turn.id)
+                await self._context.deeds.cancel_turn(self._caller, turn)
             case never:
                 assert_never(never)
 
@@ -235,7 +233,7 @@ class _ConversationSocket:
         self._idle.clear()
 
     async def _load_own_turn(self, turn_id: TurnId) -> Turn:
-        turn = await self._context.conversations.load_turn(turn_id)
+        turn = await turns.load_turn(self._context.pool, turn_id)
         if turn.conversation != self._conversation:
             raise errors.NotFound("there is no such turn")
         return turn
@@ -246,7 +244,7 @@ class _ConversationSocket:
                 self._idle.set()
             turn, position = await self._queue.get()
             async with aclosing(
-                self._context.conversations.follow_turn(turn.id, position, also=(EventKind.WAITING,))
+                self._context.deeds.follow_turn(self._caller, turn, position, also=(EventKind.WAITING,))
             ) as events:
                 async for event in events:
                     if event.kind is EventKind.DELTA:
@@ -270,7 +268,7 @@ class _ConversationSocket:
 
     async def _done_to_frame(self, turn_id: TurnId, done: StreamEvent) -> str:
         """The frame with the whole reply from the record; a task sends its measures once there are any."""
-        seq = (await self._context.conversations.load_turn(turn_id)).reply_seq
+        seq = (await turns.load_turn(self._context.pool, turn_id)).reply_seq
         assert seq is not None, "what was committed has a reply"
         (reply,) = await conversations.load_after(self._context.pool, self._conversation, seq - 1, limit=1)
         measure = await measures.load_latest(self._context.pool, self._conversation)

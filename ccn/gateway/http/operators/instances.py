@@ -16,9 +16,9 @@ from ccn.gateway.http.conversations import presenters
 from ccn.gateway.http.conversations.context import Context
 from ccn.gateway.http.conversations.routes import Key
 from ccn.gateway.http.operators import schemas
-from ccn.node.operators import submission
 from ccn.store.conversations import instances
 from ccn.store.conversations.instances import Instance
+from ccn.store.operators import requests
 
 _KEYS = UUID("5d0c0c58-9b6e-4a35-9a0e-3c1c2f0c7b52")
 """The name space of requests that were made under an idempotency key."""
@@ -56,7 +56,7 @@ def make_router() -> APIRouter:
     async def force_round(
         *,
         caller: auth.Admin,
-        context: Context,
+        deeds: auth.Requests,
         response: Response,
         wait_s: Annotated[float, Query(ge=0, le=60, description="How long to wait for the outcome.")] = 20,
         key: Key = None,
@@ -68,7 +68,7 @@ def make_router() -> APIRouter:
         """
         request = uuid.uuid5(_KEYS, f"{caller.user}/{key or secrets.token_hex(16)}")
         try:
-            outcome = await submission.force_round(context.pool, request, caller.name, wait_s)
+            outcome = await deeds.ask_and_wait(caller, request, requests.ROUND, patience_s=wait_s)
         except errors.Unanswered:
             response.status_code = 202
             return schemas.ForcedRoundAnswer(request_id=request, answered=False)

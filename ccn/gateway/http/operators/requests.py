@@ -28,7 +28,7 @@ def make_router() -> APIRouter:
     @router.post("/requests")
     async def ask_cluster(
         caller: auth.Admin,
-        pool: auth.Database,
+        deeds: auth.Requests,
         asked: Annotated[schemas.CommandRequest, Body()],
         idempotency_key: Annotated[UUID | None, Header()] = None,
     ) -> schemas.OutcomeAnswer:
@@ -38,9 +38,8 @@ def make_router() -> APIRouter:
         """
         request = idempotency_key or uuid4()
         node = None if asked.node is None else NodeId(asked.node)
-        by = f"{caller.name} ({asked.by})" if asked.by else caller.name
-        outcome = await submission.ask_and_wait(
-            pool, request, asked.command, by, body=asked.body, node=node
+        outcome = await deeds.ask_and_wait(
+            caller, request, asked.command, beside=asked.by, body=asked.body, node=node
         )
         return schemas.OutcomeAnswer(request=request, outcome=dict(outcome))
 
@@ -58,7 +57,7 @@ def make_router() -> APIRouter:
     @router.delete("/requests/{request}")
     async def take_back_request(
         caller: auth.Admin,
-        pool: auth.Database,
+        deeds: auth.Requests,
         request: UUID,
         by: Annotated[
             str, Query(max_length=100, description="The person who asks, beside the name of the account.")
@@ -66,8 +65,7 @@ def make_router() -> APIRouter:
         reason: Annotated[str, Query(max_length=500, description="Why; sealed in the record.")] = "",
     ) -> schemas.RequestAnswer:
         """Take back a request that no node has begun, and seal that in the record. Too late is 409."""
-        by = f"{caller.name} ({by})" if by else caller.name
-        return schemas.RequestAnswer.model_validate(await submission.take_back(pool, request, by, reason))
+        return schemas.RequestAnswer.model_validate(await deeds.take_back(caller, request, by, reason))
 
     @router.get("/rounds", response_model_exclude_unset=True)
     async def list_rounds(_: auth.Admin, pool: auth.Database, limit: Limit = 20) -> schemas.RoundsAnswer:

@@ -215,7 +215,7 @@ async def test_a_credential_that_ends_ends_the_socket(home: Door) -> None:
         await sends(made, HELLO)
         await gets(made)
         await home.node.pool.rows("UPDATE api_keys SET revoked_at = now()")
-        home.application.state.auth.require_accounts()._recent._known.clear()
+        home.application.state.auth.require_accounts()._callers._recent._known.clear()
         await sends(made, HELLO)
         assert await closed(made) is CloseCode.UNAUTHENTICATED
 

@@ -1,0 +1,11 @@
+"""What callers ask for that ends in the record or needs a key. Doors ask here; the rest they read.
+
+    interface      what there is to ask for
+    house          a voter answers itself: it has the writer, the instances and the keys
+    remote         a gateway asks a voter, over the peer API
+    voter_calls    which voter a gateway asks, and what it does when that one does not answer
+    answers        what a voter says to a gateway: it looks at the caller's credential itself
+    values         the same values in JSON, for both ends
+
+A door does not know who is behind it. Whatever a gateway cannot do by reading stands in `interface`.
+"""
