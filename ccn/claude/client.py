@@ -58,10 +58,6 @@ class ModelClient:
         """Yield deltas as they come, a restart whenever they begin anew, and last the whole reply."""
         return self._stream_with_retries(call, {}, meter or UsageMeter())
 
-    async def ask(self, call: Call, meter: UsageMeter | None = None) -> Reply:
-        """Return the whole reply at once."""
-        return await self._read_reply(call, {}, meter or UsageMeter())
-
     async def ask_structured(
         self, call: Call, schema: Mapping[str, object], meter: UsageMeter | None = None
     ) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from ccn.claude.retries import RetryDelays
 from ccn.claude.stand_in.faults import FaultRule
 from ccn.claude.stand_in.server import RunningStandIn
 from ccn.core.calls.call import Call, CallBlock, CallRestart, CallRetry, Delta, Piece, Reply
+from tests.support.replies import read_reply
 
 if TYPE_CHECKING:
     from tests.claude.conftest import Asking
@@ -45,11 +46,11 @@ async def test_a_reply_comes_in_deltas_and_ends_with_all_of_it(model: ModelClien
 
 async def test_asking_and_streaming_get_the_same_reply(model: ModelClient, asking: Asking) -> None:
     call = asking("Tell me about lighthouses.")
-    assert await model.ask(call) == (await pieces_of(model, call))[-1]
+    assert await read_reply(model.stream(call)) == (await pieces_of(model, call))[-1]
 
 
 async def test_a_reply_that_reaches_its_limit_says_so(model: ModelClient, asking: Asking) -> None:
-    reply = await model.ask(asking("Tell me about lighthouses.", max_tokens=5))
+    reply = await read_reply(model.stream(asking("Tell me about lighthouses.", max_tokens=5)))
     assert reply.stop == "max_tokens"
     assert reply.usage.output <= 5
 
@@ -65,8 +66,8 @@ async def test_a_marked_prompt_is_written_to_the_cache_once_and_then_read(
     model: ModelClient, asking: Asking
 ) -> None:
     first = asking("One.", plate="# Mira\n" + "She is kind. " * 500)
-    wrote = (await model.ask(first)).usage
-    read = (await model.ask(replace(first, messages=asking("Two.").messages))).usage
+    wrote = (await read_reply(model.stream(first))).usage
+    read = (await read_reply(model.stream(replace(first, messages=asking("Two.").messages)))).usage
     assert wrote.cache_write > 1024
     assert (read.cache_read, read.cache_write) == (wrote.cache_write, 0)
 
@@ -147,10 +148,10 @@ async def test_each_failure_is_tried_as_often_as_its_kind_deserves(
 ) -> None:
     api.faults.add_rule(replace(rule, times=tries - 1))
     if tries > 1:
-        assert (await model.ask(asking("Hello there."))).text
+        assert (await read_reply(model.stream(asking("Hello there.")))).text
     api.faults.add_rule(replace(rule, times=100))
     with pytest.raises((errors.ModelUnavailable, errors.ModelRefused)):
-        await model.ask(asking("Hello there."))
+        await read_reply(model.stream(asking("Hello there.")))
     assert api.faults.list_rules()[0]["times"] == 100 - tries
 
 
@@ -159,7 +160,7 @@ async def test_failures_of_one_kind_do_not_use_up_the_patience_of_another(
 ) -> None:
     for status in (500, 529, 429, 429, 500, 429):
         api.faults.add_rule(FaultRule(times=1, status=status))
-    assert (await model.ask(asking("Hello there."))).text
+    assert (await read_reply(model.stream(asking("Hello there.")))).text
 
 
 async def test_a_wait_that_the_api_asks_for_is_honoured(
@@ -167,7 +168,7 @@ async def test_a_wait_that_the_api_asks_for_is_honoured(
 ) -> None:
     api.faults.add_rule(FaultRule(times=1, status=429, retry_after=0.05))
     async with client.open_client(settings_for(api.url), RetryDelays(limited_s=(60.0,))) as model:
-        assert (await asyncio.wait_for(model.ask(asking("Hello there.")), 60)).text
+        assert (await asyncio.wait_for(read_reply(model.stream(asking("Hello there."))), 60)).text
 
 
 async def test_a_wait_longer_than_ours_is_not_waited_for(
@@ -176,7 +177,7 @@ async def test_a_wait_longer_than_ours_is_not_waited_for(
     api.faults.add_rule(FaultRule(times=1, status=429, retry_after=901))
     async with client.open_client(settings_for(api.url)) as model:
         with pytest.raises(errors.ModelUnavailable, match="rate_limit"):
-            await asyncio.wait_for(model.ask(asking("Hello there.")), 60)
+            await asyncio.wait_for(read_reply(model.stream(asking("Hello there."))), 60)
 
 
 async def test_the_pauses_are_those_of_the_contract() -> None:
@@ -194,7 +195,7 @@ async def test_a_silent_api_is_given_up_when_its_time_is_over(
     nothing = RetryDelays((), (), ())
     async with client.open_client(settings_for(api.url, timeout_s=0.1), nothing) as model:
         with pytest.raises(errors.ModelUnavailable):
-            await asyncio.wait_for(model.ask(asking("Hello there.")), 60)
+            await asyncio.wait_for(read_reply(model.stream(asking("Hello there."))), 60)
 
 
 async def test_a_stream_that_drips_is_given_up_when_its_whole_time_is_over(
@@ -204,7 +205,7 @@ async def test_a_stream_that_drips_is_given_up_when_its_whole_time_is_over(
     hurried = settings_for(api.url, reply_limit_s=0.1)
     async with client.open_client(hurried, RetryDelays((), (), ())) as model:
         with pytest.raises(errors.ModelUnavailable, match="no whole reply within"):
-            await model.ask(asking("Tell me about lighthouses."))
+            await read_reply(model.stream(asking("Tell me about lighthouses.")))
 
 
 async def test_nobody_there_is_unavailable(settings_for: SettingsFor, asking: Asking) -> None:
@@ -212,7 +213,7 @@ async def test_nobody_there_is_unavailable(settings_for: SettingsFor, asking: As
         settings_for("http://127.0.0.1:1"), RetryDelays((0.001,), (), ())
     ) as model:
         with pytest.raises(errors.ModelUnavailable):
-            await model.ask(asking("Hello there."))
+            await read_reply(model.stream(asking("Hello there.")))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ async def test_a_refusal_names_the_setting_to_mend(
 ) -> None:
     async with client.open_client(settings_for(api.url, **others)) as model:
         with pytest.raises(errors.ModelRefused, match=named):
-            await model.ask(asking("Hello there.", model="claude-no-such"))
+            await read_reply(model.stream(asking("Hello there.", model="claude-no-such")))
 
 
 async def test_a_call_that_is_cancelled_hangs_up_and_knows_what_was_used(
@@ -260,10 +261,10 @@ async def test_a_meter_adds_up_the_tries_and_counts_no_refusal(
     api: RunningStandIn, model: ModelClient, asking: Asking
 ) -> None:
     call, once, twice = asking("Tell me about lighthouses."), UsageMeter(), UsageMeter()
-    await model.ask(call, once)
+    await read_reply(model.stream(call, once))
     api.faults.add_rule(FaultRule(times=1, status=529))
     api.faults.add_rule(FaultRule(times=1, after=3, end="cut"))
-    reply = await model.ask(call, twice)
+    reply = await read_reply(model.stream(call, twice))
     assert once.usage == reply.usage
     assert twice.usage.input == 2 * once.usage.input
     assert once.usage.output < twice.usage.output < 2 * once.usage.output
@@ -276,13 +277,15 @@ async def test_a_meter_estimates_a_request_that_was_never_answered(
     meter = UsageMeter()
     async with client.open_client(settings_for(api.url, timeout_s=0.1), RetryDelays((), (), ())) as model:
         with pytest.raises(errors.ModelUnavailable):
-            await model.ask(asking("Hello there."), meter)
+            await read_reply(model.stream(asking("Hello there."), meter))
     assert meter.usage.input > 0
 
 
 async def test_sampling_is_only_mentioned_when_it_is_chosen(model: ModelClient, asking: Asking) -> None:
     call = asking("Hello there.", temperature=0.5)
-    assert (await model.ask(call)).text == (await model.ask(replace(call, temperature=None))).text
+    assert (await read_reply(model.stream(call))).text == (
+        await read_reply(model.stream(replace(call, temperature=None)))
+    ).text
 
 
 async def test_too_many_marks_are_refused_as_the_api_does(model: ModelClient, asking: Asking) -> None:
@@ -290,7 +293,7 @@ async def test_too_many_marks_are_refused_as_the_api_does(model: ModelClient, as
         asking("Hello there."), system=tuple(CallBlock(f"Part {n}", mark=True) for n in range(5))
     )
     with pytest.raises(errors.ModelRefused, match="cache_control"):
-        await model.ask(call)
+        await read_reply(model.stream(call))
 
 
 async def test_an_instance_that_drifts_is_brought_back_by_the_words_that_end_it(
@@ -299,6 +302,9 @@ async def test_an_instance_that_drifts_is_brought_back_by_the_words_that_end_it(
     api.faults.add_rule(FaultRule(match="lighthouses", drift=100, until="you have drifted"))
     question = "Tell me about lighthouses."
     reminded = "<ccn:state>\nReminder: you have drifted from the plate.\n</ccn:state>\n" + question
-    drifted, back = await model.ask(asking(question)), await model.ask(asking(reminded))
+    drifted, back = (
+        await read_reply(model.stream(asking(question))),
+        await read_reply(model.stream(asking(reminded))),
+    )
     api.faults.clear()
-    assert back.text == (await model.ask(asking(question))).text != drifted.text
+    assert back.text == (await read_reply(model.stream(asking(question)))).text != drifted.text

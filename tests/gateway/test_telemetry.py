@@ -28,6 +28,7 @@ from ccn.core.message import Role
 from tests.support import databases
 from tests.support.gateway import http_door
 from tests.support.node.node_world import found_world
+from tests.support.replies import read_reply
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -147,7 +148,7 @@ async def test_calls_to_the_model_tell_nobody(installed: Installed) -> None:
         chosen = settings.ClaudeSettings.model_validate({"base_url": api.url, "api_key": "any"})
         async with client.open_client(chosen, RetryDelays((), (), ())) as model:
             assert await model.count_tokens(asked) > 0
-            await model.ask(asked)
+            await read_reply(model.stream(asked))
     refused = settings.ClaudeSettings.model_validate({"base_url": "http://127.0.0.1:9", "api_key": "any"})
     async with client.open_client(refused, RetryDelays((), (), ())) as model:
         with pytest.raises(errors.ModelUnavailable):

@@ -1,10 +1,12 @@
-"""Making room for one more instance: among what its owner may have, and on this node.
+"""Making room for one more instance: within the quota of its owner, and on this node.
 
-Whoever is at a limit of their own makes room among their own, never among a stranger's. On a full node goes
-who was idle for long; and if no other node has room, an idle one of whoever has most of them here.
+If an owner is at the limit, one of the owner's own instances is put to sleep, never one of another owner.
+If the node is full, an instance that was idle for long is put to sleep. If no other node has room either,
+an idle instance of the owner with most instances here is put to sleep.
 
-An instance that goes is asleep: its conversation stays open, and gets another when somebody speaks there.
-Nobody is put to sleep who is at work, or out of character: an operator is to find those as they are.
+Putting an instance to sleep ends it. Its conversation stays open, and the next message there gets a new
+instance. An instance that is at work or out of character is never put to sleep: an operator must find the
+latter as it is.
 """
 
 from __future__ import annotations
@@ -38,16 +40,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 10.0
-"""How long another node may take to put one to sleep."""
+"""How long another node may take to put an instance to sleep."""
 _CANDIDATES = 16
-"""Of one's own, how many are tried before the limit is told: others may take them, or speak there."""
+"""How many of the owner's instances are tried, beyond those needed, before the limit is reported. Some may
+be put to sleep by others, or be spoken to, at the same time."""
 _RECENT_S = 10.0
 _REMEMBERED = 10_000
 _OTHERS = (errors.Conflict, errors.NotFound, errors.Unavailable, errors.OutcomeUnknown, errors.PeerRefused)
 
 
 class Room:
-    """What one node does about room."""
+    """Makes room on one node."""
 
     def __init__(
         self,
@@ -73,55 +76,56 @@ class Room:
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        """What other nodes may ask of this one."""
+        """Return the methods that other nodes may call."""
         return {"sleep": self._on_sleep}
 
     async def check_quota(self, owner: UserId | None) -> None:
-        """Refuse one more conversation to who has as many as they may."""
+        """Refuse one more conversation to an owner who has as many as the quota allows."""
         if owner is not None:
             self._check_conversations(await quotas.count_used(self._pool, owner))
 
     async def make_room_for_owner(
         self, owner: UserId | None, *, begins: bool = False, again: bool = False
     ) -> None:
-        """Have room for one more instance of a user, and where that `begins` it, for its conversation.
+        """Make room for one more instance of an owner, and if it `begins` one, for a conversation.
 
-        Who had less than half of everything a moment ago is not counted again, unless they were refused.
+        An owner who had less than half of the quota a moment ago is not counted again, except `again` after
+        a refusal.
         """
         if owner is None or (not again and self._had_little(owner)):
             return
-        has = await quotas.count_used(self._pool, owner)
-        self._remember_little(owner, has)
+        used = await quotas.count_used(self._pool, owner)
+        self._remember_little(owner, used)
         if begins:
-            self._check_conversations(has)
-        wanted = has.instances + 1 - self._quota.instances
+            self._check_conversations(used)
+        wanted = used.instances + 1 - self._quota.instances
         if wanted <= 0:
             return
-        for each in await instances.list_at_rest(self._pool, owner, wanted + _CANDIDATES):
+        for instance in await instances.list_at_rest(self._pool, owner, wanted + _CANDIDATES):
             try:
-                await self._put_to_sleep_anywhere(each)
+                await self._put_to_sleep_anywhere(instance)
             except _OTHERS as busy:
-                log.info("an instance stays awake", instance=str(each.id), reason=str(busy))
+                log.info("an instance stays awake", instance=str(instance.id), reason=str(busy))
             else:
                 wanted -= 1
                 if not wanted:
                     return
         raise errors.TooManyInstances(
-            f"all {has.instances} instances that you may have at once (CCN_LIMITS_INSTANCES) are at work: "
+            f"all {used.instances} instances that you may have at once (CCN_LIMITS_INSTANCES) are at work: "
             "wait until one has answered, or end a conversation"
         )
 
     async def make_room_here(
         self, owner: UserId | None, coming: Collection[object], *, pressing: bool
     ) -> str:
-        """Why this node takes no new instance; empty if it does, perhaps because one was put to sleep.
+        """Make room on this node, and return why it takes no new instance; empty if it takes one.
 
-        If it is `pressing`, no other node has room. Who is told that there is room has to be among those
-        that are `coming` before anybody else asks.
+        It is `pressing` if no other node has room. If there is room, the caller must add the new instance
+        to those that are `coming` before the next call.
         """
         if self.closed or len(self._hosting) + len(coming) + self._made < self._chosen.limit:
             return self.closed
-        self._made += 1  # what is made here is nobody else's in the meantime
+        self._made += 1  # reserves the room that is made here
         try:
             while True:
                 idle = self._find_idle_for_long() or (self._find_dispensable(owner) if pressing else None)
@@ -131,7 +135,7 @@ class Room:
                     await self.put_to_sleep(
                         idle.instance.conversation, "asleep: idle, and others need the room"
                     )
-                except errors.Conflict as busy:  # so it is not found at rest any more
+                except errors.Conflict as busy:  # the next look does not find this one at rest
                     log.info("an instance stays awake", instance=str(idle.instance.id), reason=str(busy))
                 else:
                     return self.closed
@@ -140,13 +144,16 @@ class Room:
 
     @property
     def closed(self) -> str:
-        """Why this node takes nothing; empty if it does."""
+        """Return why this node takes no instance at all; empty if it takes some."""
         if self._hosting.leaving:
             return "this node is stopping"
         return "this node is being drained" if self._adoption.draining else ""
 
     async def put_to_sleep(self, conversation: ConversationId, reason: str) -> None:
-        """End an instance that lives here, if nobody waits for it. What is said meanwhile wakes another."""
+        """End an instance that this node hosts, unless it is at work.
+
+        A message that arrives meanwhile gets a new instance.
+        """
         if conversation in self._falling_asleep:
             raise errors.Conflict("the instance is falling asleep already")
         self._falling_asleep.add(conversation)
@@ -170,27 +177,27 @@ class Room:
     def _had_little(self, owner: UserId) -> bool:
         return asyncio.get_running_loop().time() < self._little.get(owner, 0.0)
 
-    def _remember_little(self, owner: UserId, has: Quota) -> None:
+    def _remember_little(self, owner: UserId, used: Quota) -> None:
         self._little.pop(owner, None)
         most = self._quota
-        if 2 * has.conversations < most.conversations and 2 * has.instances < most.instances:
+        if 2 * used.conversations < most.conversations and 2 * used.instances < most.instances:
             self._little[owner] = asyncio.get_running_loop().time() + _RECENT_S
 
-    def _check_conversations(self, has: Quota) -> None:
-        if has.conversations >= self._quota.conversations:
+    def _check_conversations(self, used: Quota) -> None:
+        if used.conversations >= self._quota.conversations:
             raise errors.TooManyConversations(
-                f"you have {has.conversations} open conversations, which is all you may have "
+                f"you have {used.conversations} open conversations, which is all you may have "
                 "(CCN_LIMITS_CONVERSATIONS): end one first"
             )
 
-    async def _put_to_sleep_anywhere(self, found: Instance) -> None:
-        """Wherever it lives."""
+    async def _put_to_sleep_anywhere(self, instance: Instance) -> None:
+        """Put an instance to sleep, whichever node hosts it."""
         reason = "asleep: its owner needs the room"
-        if found.host == self._hosting.node:
-            await self.put_to_sleep(found.conversation, reason)
+        if instance.host == self._hosting.node:
+            await self.put_to_sleep(instance.conversation, reason)
             return
-        body = {"conversation": str(found.conversation), "reason": reason}
-        await self._forwarding.ask_host(found.host, found.id, "sleep", body, PATIENCE_S)
+        body = {"conversation": str(instance.conversation), "reason": reason}
+        await self._forwarding.ask_host(instance.host, instance.id, "sleep", body, PATIENCE_S)
 
     def _find_idle_for_long(self) -> HostedInstance | None:
         idle = self._find_longest_at_rest()
@@ -199,11 +206,16 @@ class Room:
         return idle
 
     def _find_dispensable(self, owner: UserId | None) -> HostedInstance | None:
-        """One of whoever has most here, and keeps no fewer than the owner will have; else one's own."""
-        counted = Counter(each.instance.owner for each in self._hosting if each.instance.owner is not None)
-        mine = counted[owner] if owner is not None else 0
-        for rival, count in counted.most_common():
-            if count > mine + 1 and (idle := self._find_longest_at_rest(rival)) is not None:
+        """Find an idle instance of the owner with most instances here.
+
+        That owner must keep at least as many as `owner` will have. Otherwise find one of `owner`'s own.
+        """
+        counts = Counter(
+            hosted.instance.owner for hosted in self._hosting if hosted.instance.owner is not None
+        )
+        own_count = counts[owner] if owner is not None else 0
+        for other, count in counts.most_common():
+            if count > own_count + 1 and (idle := self._find_longest_at_rest(other)) is not None:
                 return idle
         return None if owner is None else self._find_longest_at_rest(owner)
 

@@ -1,7 +1,7 @@
-"""Asking the node that hosts an instance, and answering when others ask: JSON inside of opaque frames.
+"""Calling a method at the node that hosts an instance, and answering such calls: JSON in opaque frames.
 
-What may be asked is a table of methods; each yields values, which arrive one by one. Errors arrive as what
-they were. Separate from what is asked, so that neither knows the other's node from its own.
+Each node has a table of methods. A method yields values, which arrive one by one. An error arrives as the
+same error. Separate from the methods, which need not know on which node their caller is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Method = Callable[[Body], AsyncGenerator[object]]
 
 
 class Forwarding:
-    """Both ends of what one node forwards to another. Without peers there is nobody to ask."""
+    """Calls methods at other nodes, and answers their calls. Without peers it can call no node."""
 
     def __init__(self, node: NodeId, peers: PeerClient | None) -> None:
         self.node = node
@@ -32,29 +32,29 @@ class Forwarding:
     async def stream_values(
         self, host: NodeId, instance: InstanceId, method: str, body: Body, within_s: float
     ) -> AsyncGenerator[Any]:
-        """The values with which the host answers, as they come."""
+        """Yield the values with which the host answers, as they come."""
         if self._peers is None:
-            raise errors.PeerUnavailable("this node knows no others")
-        asked = ForwardedRequest(self.node, instance, method, orjson.dumps(body))
-        async with aclosing(self._peers.find_peer(host).forward(asked, within_s)) as frames:
+            raise errors.PeerUnavailable("this node knows no other nodes")
+        request = ForwardedRequest(self.node, instance, method, orjson.dumps(body))
+        async with aclosing(self._peers.find_peer(host).forward(request, within_s)) as frames:
             async for frame in frames:
                 yield _parse_frame(host, frame)
 
     async def ask_host(
         self, host: NodeId, instance: InstanceId, method: str, body: Body, within_s: float
     ) -> Any:
-        """The last value of an answer; None if there is none."""
-        told = None
+        """Return the last value of the answer, or None if there is none."""
+        last = None
         async with aclosing(self.stream_values(host, instance, method, body, within_s)) as values:
             async for value in values:
-                told = value
-        return told
+                last = value
+        return last
 
     async def answer_request(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
-        """What this node says to a request that another forwards."""
+        """Answer a request that another node forwards."""
         method = self.methods.get(request.method)
         if method is None:
-            raise errors.InputInvalid(f"nobody answers to {request.method!r} here")
+            raise errors.InputInvalid(f"this node has no method {request.method!r}")
         async with aclosing(method(_parse_body(request.body))) as values:
             async for value in values:
                 yield orjson.dumps(value)
@@ -64,14 +64,14 @@ def _parse_frame(host: NodeId, frame: bytes) -> Any:
     try:
         return orjson.loads(frame)
     except orjson.JSONDecodeError:
-        raise errors.PeerRefused(f"{host} answered what cannot be read") from None
+        raise errors.PeerRefused(f"{host} sent an answer that is not JSON") from None
 
 
 def _parse_body(data: bytes) -> Body:
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:
-        raise errors.InputInvalid("the body of a forwarded request is JSON") from None
+        raise errors.InputInvalid("the body of a forwarded request must be JSON") from None
     if not isinstance(body, dict):
-        raise errors.InputInvalid("the body of a forwarded request is an object")
+        raise errors.InputInvalid("the body of a forwarded request must be an object")
     return body

@@ -1,9 +1,9 @@
-"""What each may have under way at once on one node, a user mostly: so many places, and a line before them.
+"""How many things each user may have under way at once on one node: a number of slots, and a queue.
 
-Counted in this process, because nothing here outlives it and a turn must not ask the database once more. So
-a cluster bounds a user by as many times that as it has nodes; what is scarce here, processor time and
-connections to the model's provider, is scarce on each node. Whoever waits is served in the order of coming,
-and delays nobody but themselves.
+It is counted in this process, because no slot outlives the process and a turn must not ask the database
+once more. So a cluster of n nodes allows n times as much. What is scarce here, processor time and
+connections to the model's provider, is scarce on each node. A user's waiting things get slots in the order
+in which they came, and do not delay other users.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ccn import errors
 from ccn.core.ids import UserId
 
 Who = UserId | str
-"""A user, or for who is nobody here whatever they are known by."""
+"""A user, or the name by which a caller without an account is counted."""
 
 
 @dataclass(slots=True)
@@ -28,76 +28,81 @@ class _UserSlots:
 
 
 class ConcurrencySlot:
-    """Under way, until it is left."""
+    """A slot that a user has taken, until it is left."""
 
-    def __init__(self, shares: ConcurrencyLimit, user: Who | None) -> None:
-        self._shares, self._user = shares, user
+    def __init__(self, limit: ConcurrencyLimit, user: Who | None) -> None:
+        self._limit, self._user = limit, user
 
     def leave(self) -> None:
-        """Let the next one have it; leaving twice leaves once."""
+        """Free the slot. A second call does nothing."""
         user, self._user = self._user, None
         if user is not None:
-            self._shares.hand_on_slot(user)
+            self._limit.hand_on_slot(user)
 
 
 class ConcurrencyLimit:
-    """Places of all users; nobody's things are not counted."""
+    """The slots of all users. What has no user is not limited."""
 
-    def __init__(self, most: int, line: int, refusal: type[errors.TooManyRequests], words: str) -> None:
-        """At most so many places each, and so many who wait where the line is counted at all."""
-        self._most, self._line, self._refusal, self._words = most, line, refusal, words
-        self._of: dict[Who, _UserSlots] = {}
+    def __init__(
+        self, most: int, queue_limit: int, refusal: type[errors.TooManyRequests], words: str
+    ) -> None:
+        """Give each user `most` slots, and a queue of `queue_limit` for them.
+
+        `refusal` is raised when the queue is full; its text is the number of taken slots and `words`.
+        """
+        self._most, self._queue_limit, self._refusal, self._words = most, queue_limit, refusal, words
+        self._slots_of: dict[Who, _UserSlots] = {}
 
     @asynccontextmanager
     async def take_slot(self, user: Who | None, *, patient: bool = False) -> AsyncIterator[ConcurrencySlot]:
-        """A place, once there is one. Who is `patient` waits in however long a line."""
+        """Wait for a slot and take it. A `patient` caller waits however long the queue is."""
         if user is not None:
             await self._wait_for_slot(user, patient=patient)
-        place = ConcurrencySlot(self, user)
+        slot = ConcurrencySlot(self, user)
         try:
-            yield place
+            yield slot
         finally:
-            place.leave()
+            slot.leave()
 
     def take_slot_now(self, user: Who) -> ConcurrencySlot:
-        """A place, if there is one now."""
-        places = self._of.setdefault(user, _UserSlots())
-        if places.taken >= self._most:
-            raise self._refusal(f"{places.taken} {self._words}")
-        places.taken += 1
+        """Take a slot, or refuse if all are taken now."""
+        slots = self._slots_of.setdefault(user, _UserSlots())
+        if slots.taken >= self._most:
+            raise self._refusal(f"{slots.taken} {self._words}")
+        slots.taken += 1
         return ConcurrencySlot(self, user)
 
     def count_taken(self, user: Who) -> int:
-        """How many places a user has taken."""
-        places = self._of.get(user)
-        return 0 if places is None else places.taken
+        """Return how many slots a user has taken."""
+        slots = self._slots_of.get(user)
+        return 0 if slots is None else slots.taken
 
     async def _wait_for_slot(self, user: Who, *, patient: bool) -> None:
-        places = self._of.setdefault(user, _UserSlots())
-        if places.taken < self._most:
-            places.taken += 1
+        slots = self._slots_of.setdefault(user, _UserSlots())
+        if slots.taken < self._most:
+            slots.taken += 1
             return
-        if len(places.waiting) >= self._line and not patient:
-            raise self._refusal(f"{places.taken} {self._words}")
+        if len(slots.waiting) >= self._queue_limit and not patient:
+            raise self._refusal(f"{slots.taken} {self._words}")
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        places.waiting.append(waiting)
+        slots.waiting.append(waiting)
         try:
             await waiting
         except asyncio.CancelledError:
             if not waiting.cancelled():
-                self.hand_on_slot(user)  # it was handed over in the same moment
-            elif waiting in places.waiting:
-                places.waiting.remove(waiting)
+                self.hand_on_slot(user)  # the slot was handed over at the same moment
+            elif waiting in slots.waiting:
+                slots.waiting.remove(waiting)
             raise
 
     def hand_on_slot(self, user: Who) -> None:
-        """Hand a place on to who waits longest, or have one more free."""
-        places = self._of[user]
-        while places.waiting:
-            following = places.waiting.popleft()
+        """Hand a slot on to what waits longest, or free it if nothing waits."""
+        slots = self._slots_of[user]
+        while slots.waiting:
+            following = slots.waiting.popleft()
             if not following.done():
                 following.set_result(None)
                 return
-        places.taken -= 1
-        if not places.taken:
-            del self._of[user]
+        slots.taken -= 1
+        if not slots.taken:
+            del self._slots_of[user]

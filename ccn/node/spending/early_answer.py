@@ -1,9 +1,9 @@
-"""Answers of the model that are out before their calls are over.
+"""Answers of the model that are returned before their calls are over.
 
     stream opened ──> pieces, as they come ──> the reply is out ──> settle ──> stream closed, call settled
 
-Whoever waits for an answer goes on with it at once. Closing the stream and settling the call take time that
-nobody waits for: a task of its own does that, after the answer was put to use. The end of the block waits.
+A caller gets the reply at once. Closing the stream and settling the call take time, so a task of its own
+does that after the caller has used the reply. Only the end of the `async with` block waits for these tasks.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ccn.node.spending.paid_model import Payer
 
 
 class StreamingModel(Protocol):
-    """Whoever answers; a call is settled when its stream is closed."""
+    """The model. A call is settled when its stream is closed."""
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """Deltas, a restart whenever they begin anew, and last the whole reply."""
+        """Yield deltas, a restart whenever they begin again, and last the whole reply."""
 
 
 async def _ignore_piece(_: Piece) -> None:
-    """For a caller to whom only the whole reply matters."""
+    """Ignore what comes before the reply, for callers that only need the whole reply."""
 
 
 class EarlyAnswers:
@@ -47,15 +47,16 @@ class EarlyAnswers:
         await asyncio.gather(*self._streams, return_exceptions=True)
 
     def settle(self) -> None:
-        """Close the streams whose replies are out. What happens next sees their calls being settled."""
+        """Begin to close the streams whose replies are out, which settles their calls."""
         self._over.set()
 
     async def answer(
         self, call: Call, payer: Payer, hear: Callable[[Piece], Awaitable[None]] = _ignore_piece
     ) -> Reply | None:
-        """The whole reply as soon as it is there; `hear` is told all that comes before it.
+        """Return the whole reply as soon as it is there, or None if the stream ends without one.
 
-        None if the stream ends without one. Cancelling this cancels the call, unless its reply is out.
+        `hear` gets every piece that comes before the reply. Cancelling this cancels the call, unless its
+        reply is out.
         """
         out: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         reading = asyncio.ensure_future(self._read_stream(call, payer, hear, out))
@@ -63,7 +64,7 @@ class EarlyAnswers:
         try:
             await asyncio.wait((out, reading), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # If a reply came in the same moment, its stream ends by itself as soon as it is settled.
+            # If a reply came at the same moment, its stream ends by itself as soon as it is settled.
             if not out.done():
                 reading.cancel()
         return out.result() if out.done() else await reading
@@ -74,7 +75,7 @@ class EarlyAnswers:
         async with aclosing(self._model.stream(call, payer)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
-                    # Closed only afterwards: whoever acts on the reply goes first.
+                    # Close the stream only afterwards, so that the caller acts on the reply first.
                     out.set_result(piece)
                     await self._over.wait()
                     return piece

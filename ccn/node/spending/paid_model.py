@@ -2,9 +2,9 @@
 
     hold the most that the next try can cost ──> try ──> … again, if it broke ──> settle what was used
 
-Nothing is sent before the budget of the day holds it. A reader who leaves, a stream that breaks and a
-shutdown are settled by the best knowledge there is; a node that dies leaves what it held, and that expires
-into being spent. Without a limit all the same is written down, only never refused.
+Nothing is sent before the budget of the day covers it. When a reader leaves, a stream breaks or the node
+stops, the call is settled by what is known of its use. What a node that dies had reserved expires, and then
+counts as spent. Without a limit all calls are recorded in the same way, but none is refused.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ log = structlog.get_logger(__name__)
 
 
 _PLENTY = 5 * price.DOLLAR
-"""More than an interview costs, unless long prompts meet the dearest of models."""
+"""More than an interview costs, except with long prompts and the most expensive models."""
 _REFUSED_S = 5.0
-"""How long a user is refused at once after a call did not fit; then one is tried again."""
+"""How long a user is refused at once after the budget did not cover a call. Then a call is tried again."""
 _REFUSED_LIMIT = 10_000
 _AT_ONCE = (
     "of your calls to the model are under way at this node, which is all that may be "
@@ -54,24 +54,24 @@ _AT_ONCE = (
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """On whose account a call is made."""
+    """Who pays for a call."""
 
     conversation: ConversationId | None
-    """None for a call that belongs to none."""
+    """None for a call that belongs to no conversation."""
     character: CharacterId
     owner: UserId | None = None
-    """Whose it is; None where nobody owns the conversation."""
+    """The owner of the conversation; None if it has none."""
     reservation: CallReservation | None = field(default=None, repr=False, compare=False)
-    """What is put aside for the call already."""
+    """What is reserved for the call already."""
 
     @classmethod
     def of_instance(cls, instance: Instance) -> Payer:
-        """Whoever an instance speaks with, or is asked about."""
+        """Return the payer for calls of an instance: the owner of its conversation."""
         return cls(instance.conversation, instance.character, instance.owner)
 
 
 class PaidModel:
-    """The client of the model, each of whose calls is reserved before and settled after it."""
+    """The client of the model. Each call is reserved before it is made and settled after it."""
 
     def __init__(
         self,
@@ -83,9 +83,9 @@ class PaidModel:
     ) -> None:
         self._client = client
         self._pool = pool
-        self._till = ReservationQueue(pool)
+        self._reservations = ReservationQueue(pool)
         self._now = now
-        self._prices = {model: each.to_microdollars() for model, each in claude.prices.items()}
+        self._prices = {model: cost.to_microdollars() for model, cost in claude.prices.items()}
         self._zone = ZoneInfo(claude.time_zone)
         self._limit = _dollars_to_microdollars(claude.daily_budget_dollars)
         self._character_limit = _dollars_to_microdollars(claude.character_budget_dollars)
@@ -100,22 +100,22 @@ class PaidModel:
     async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
         """Stream as the client does; refuse the call if the budget of the day does not cover it.
 
-        Closing the stream begins to settle the call, and does not wait for that: `await_settlements` does.
+        Closing the stream begins to settle the call and does not wait for it. `await_settlements` waits.
         """
         async with (
-            self._pay_for_call(call, who) as (meter, place),
+            self._pay_for_call(call, who) as (meter, slot),
             aclosing(self._client.stream(call, meter)) as pieces,
         ):
             async for piece in pieces:
                 if isinstance(piece, Reply):
-                    place.leave()  # what its reader does before closing the stream takes none
+                    slot.leave()  # the call is over, whatever its reader does before closing the stream
                 yield piece
 
     def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
-        """Begin to reserve what a call, or one of a size, can cost, while it waits for something else.
+        """Begin to reserve what a call, or a call of this size, can cost.
 
-        Use the result in `stream` or `ask_once`, or return it with `release`. Errors (no budget, no
-        database, a larger call) are raised by that call, not here.
+        Use the result in `stream`, or return it with `release`. Errors (no budget, no database, a larger
+        call) are raised there, not here.
         """
         reservation = self._new_reservation(what.model, who)
         reservation.begin_hold(what)
@@ -126,30 +126,23 @@ class PaidModel:
         if who.reservation is not None:
             self._settle_later(who.reservation, TokenUsage())
 
-    async def ask_once(self, call: Call, who: Payer) -> Reply:
-        """The whole reply at once."""
-        async with self._pay_for_call(call, who) as (meter, _):
-            reply = await self._client.ask(call, meter)
-        await self.await_settlements()
-        return reply
-
     @property
     def trouble(self) -> CallRetry | None:
-        """Which try comes next, of a call that failed."""
+        """Return the next try of a call that failed, or None if no call is in trouble."""
         return self._client.trouble
 
     async def count_tokens(self, call: Call) -> int:
-        """How many tokens the prompt has, which costs nothing."""
+        """Count the tokens of the prompt, which costs nothing."""
         return await self._client.count_tokens(call)
 
     async def ask_structured(
         self, call: Call, schema: Mapping[str, object], who: Payer
     ) -> Mapping[str, Any]:
-        """A reply that is an object of this JSON schema."""
+        """Return a reply that is an object of this JSON schema."""
         async with self._pay_for_call(call, who) as (meter, _):
-            told = await self._client.ask_structured(call, schema, meter)
+            answer = await self._client.ask_structured(call, schema, meter)
         await self.await_settlements()
-        return told
+        return answer
 
     def check_allowance(self, owner: UserId | None) -> None:
         """Refuse at once a user whose call was refused a moment ago, before anything is stored."""
@@ -161,7 +154,7 @@ class PaidModel:
         del self._refused[owner]
 
     async def is_short(self, who: Payer) -> bool:
-        """Whether it is not sure that the budgets of this day hold an interview."""
+        """Return whether the budgets of this day may not cover an interview."""
         limits = {
             spend.CLUSTER: self._limit,
             spend.scope_of_character(who.character): self._character_limit,
@@ -173,14 +166,14 @@ class PaidModel:
         return any(day.left is not None and day.left < _PLENTY for day in days)
 
     async def await_reservations(self, payers: Iterable[Payer]) -> None:
-        """Wait until what was reserved for these is held; refuse if the budget does not cover it."""
-        for each in payers:
-            if each.reservation is not None:
-                with self._explain_refusal(each):
-                    await each.reservation.await_hold()
+        """Wait until everything is reserved for these payers; refuse if the budget does not cover it."""
+        for payer in payers:
+            if payer.reservation is not None:
+                with self._explain_refusal(payer):
+                    await payer.reservation.await_hold()
 
     async def load_day(self, character: CharacterId | None = None) -> budget.Day:
-        """What is spent, held and left of this day: for the cluster, or for one character."""
+        """Load what is spent, reserved and left of this day, for the cluster or for one character."""
         await self.await_settlements()
         if character is None:
             return await spend.day_total(self._pool, self._today(), limit=self._limit)
@@ -191,22 +184,22 @@ class PaidModel:
     async def _pay_for_call(
         self, call: Call, who: Payer
     ) -> AsyncIterator[tuple[UsageMeter, ConcurrencySlot]]:
-        """Wait for one of its owner's places, and settle the call at the end.
+        """Wait for one of its owner's slots, and settle the call at the end.
 
-        The call of an accepted message waits however long; others are refused where too many wait.
+        The call of an accepted message waits however long. Other calls are refused if too many wait.
         """
         reservation = who.reservation or self._new_reservation(call.model, who)
         meter = UsageMeter(partial(reservation.hold_for_try, call))
         try:
             with self._explain_refusal(who):
-                async with self._calls.take_slot(who.owner, patient=who.conversation is not None) as place:
-                    yield meter, place
+                async with self._calls.take_slot(who.owner, patient=who.conversation is not None) as slot:
+                    yield meter, slot
         finally:
             self._settle_later(reservation, meter.usage)
 
     @contextmanager
     def _explain_refusal(self, who: Payer) -> Iterator[None]:
-        """Say in a refusal when the budget begins anew, and remember whose allowance is spent."""
+        """Add to a refusal when the budget is renewed, and remember whose allowance is spent."""
         try:
             yield
         except errors.BudgetSpent as spent:
@@ -215,7 +208,7 @@ class PaidModel:
             raise self._add_renewal(spent) from None
 
     def _add_renewal(self, spent: errors.BudgetSpent) -> errors.BudgetSpent:
-        """The same refusal, saying when the budget begins anew."""
+        """Return the same refusal, with the time at which the budget is renewed."""
         now = self._now()
         renewed = budget.renewed_after(now, self._zone)
         words = f"{spent}; it begins anew at {renewed:%Y-%m-%d %H:%M} {self._zone.key}"
@@ -225,14 +218,14 @@ class PaidModel:
         self._refused[owner] = asyncio.get_running_loop().time() + _REFUSED_S, refused
 
     async def await_settlements(self) -> None:
-        """Return when what has ended here so far is settled, or could not be."""
+        """Wait until every call that ended here so far is settled, or could not be."""
         if self._settling:
             await asyncio.wait([*self._settling])
 
     def _new_reservation(self, model: str, who: Payer) -> CallReservation:
         return CallReservation(
             self._client,
-            self._till,
+            self._reservations,
             price.price_of(self._prices, model),
             self._describe_reservation(model, who),
         )

@@ -1,6 +1,6 @@
-"""What one call holds of its day's budget: filled before it is made or while it waits, settled after it.
+"""What one call reserves of the day's budget, before it is made or while it waits, and settles after it.
 
-Separate from `paying`, which knows whose money it is: here is only how much, and when.
+Separate from `paid_model`, which knows who pays. Here is only how much, and when.
 """
 
 from __future__ import annotations
@@ -23,75 +23,77 @@ _SETTLE_S = 10.0
 
 
 class CallReservation:
-    """One reservation."""
+    """The reservation of one call, for all its tries."""
 
     def __init__(
-        self, client: ModelClient, till: ReservationQueue, cost: Price, wanted: Reservation
+        self, client: ModelClient, queue: ReservationQueue, cost: Price, wanted: Reservation
     ) -> None:
-        self._client, self._till = client, till
+        self._client, self._queue = client, queue
         self._price, self._wanted = cost, wanted
         self._most: int | None = None
-        self._asked = False
+        self._begun = False
         self._ahead: tuple[Call | CallSize, CallSize, asyncio.Task[None]] | None = None
+        """What was reserved before the call was made: for what, its size, and the task that reserves it."""
 
     def begin_hold(self, what: Call | CallSize) -> None:
-        """Begin to hold for the first try of a call, or of one that is about as large."""
-        self._asked = True
+        """Begin to reserve for the first try of a call, or of a call of about this size."""
+        self._begun = True
         size = price.measure_call(what) if isinstance(what, Call) else what
-        filling = asyncio.create_task(
-            self._till.hold_amount(self._wanted, self._upper_bound(size)), name="purse"
+        reserving = asyncio.create_task(
+            self._queue.hold_amount(self._wanted, self._upper_bound(size)), name="reserve"
         )
-        filling.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._ahead = what, size, filling
+        reserving.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._ahead = what, size, reserving
 
     async def hold_for_try(self, call: Call, used: TokenUsage) -> None:
-        """Hold what was used and the most that the next try can cost."""
-        self._asked = True
+        """Reserve what was used so far and the most that the next try can cost."""
+        self._begun = True
         size, ahead = await self._finish_hold(call)
         if self._most is None:
             self._most = self._upper_bound(size or price.measure_call(call))
             if self._most <= ahead:
                 return
             try:
-                await self._till.hold_amount(self._wanted, self._most)
+                await self._queue.hold_amount(self._wanted, self._most)
             except errors.BudgetSpent:
-                # The estimate errs upwards; before anybody is turned away, the API counts.
+                # The estimate is too high rather than too low. Count exactly before the call is refused.
                 exact = CallSize(call.model, await self._client.count_tokens(call), call.max_tokens)
                 self._most = self._upper_bound(exact)
             else:
                 return
-        await self._till.hold_amount(self._wanted, price.cost_of_usage(self._price, used) + self._most)
+        await self._queue.hold_amount(self._wanted, price.cost_of_usage(self._price, used) + self._most)
 
     async def await_hold(self) -> None:
-        """Wait until what `fill` began is held; refused where it does not fit."""
+        """Wait until what `begin_hold` began is reserved; refuse if the budget does not cover it."""
         if self._ahead is not None:
             await self._ahead[2]
 
     async def _finish_hold(self, call: Call) -> tuple[CallSize | None, int]:
-        """The size of the call if that is known already, and what is held; nothing if it did not fit."""
+        """Return the size of the call if it is known, and the amount reserved ahead, 0 if it failed."""
         if self._ahead is None:
             return None, 0
-        (what, size, filling), self._ahead = self._ahead, None
+        (what, size, reserving), self._ahead = self._ahead, None
         try:
-            await filling
-        except errors.CCNError:  # tried once more, now that the call is made
+            await reserving
+        except errors.CCNError:  # `hold_for_try` reserves again, and raises what goes wrong then
             return None, 0
         return size if what is call else None, self._upper_bound(size)
 
     async def settle(self, used: TokenUsage) -> None:
-        """Exchange what was held for what was used; with the database away it stays held, which is safe."""
-        if not self._asked:
+        """Replace the reservation by what was used.
+
+        Without a database the amount stays reserved, which is safe: it expires into being spent.
+        """
+        if not self._begun:
             return
-        if self._ahead is not None:  # left out at the till if it waits there; if it is on its way, it ends
+        if self._ahead is not None:  # the queue drops it if it still waits there
             self._ahead[2].cancel()
         cost = price.cost_of_usage(self._price, used)
         try:
             async with asyncio.timeout(_SETTLE_S):
                 made = used != TokenUsage()
-                if (
-                    await self._till.end_reservation(EndedReservation(self._wanted.id, used, cost, made))
-                    and made
-                ):
+                ended = EndedReservation(self._wanted.id, used, cost, made)
+                if await self._queue.end_reservation(ended) and made:
                     metrics.count_payment(self._wanted.model, used, cost)
         except (errors.CCNError, TimeoutError) as failed:
             log.warning("spend not settled", reservation=str(self._wanted.id), error=type(failed).__name__)

@@ -1,45 +1,42 @@
-"""The group commit: one writer a node, which makes what is waiting durable in one transaction at a time.
+"""The group commit: one writer for each node, which commits the waiting writes, one transaction at a time.
 
-A caller hands in a write and awaits its answer; the answer comes when the write is on disk. While one
-transaction is under way the next writes gather and are prepared on top of it, so sixty-four callers share
-few flushes, and hashing here overlaps with inserting there. One writer is also what lets a node number its
-leaves without gaps.
+A caller submits a write and awaits its answer. The answer comes when the write is on disk. While one
+transaction is under way, the next writes gather and are prepared on top of it. So many callers share few
+flushes, and hashing here overlaps with inserting in PostgreSQL. Because there is only one writer, a node
+can number its leaves without gaps.
 
     submit ──> waiting ──> prepare: answers, leaves, rows ──> one transaction ──> answers released
 
-When the connection breaks in the middle the outcome is not guessed: the batch's last leaf either is in the
-ledger or is not, and a second try under the same leaf numbers cannot land beside the first. What is found
-there, or came back with a warning, is acknowledged once the standbys have it too (see `standbys`).
+`durable_commit` sends a batch and finds out what became of it. `own_leaves` remembers what was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ccn import errors
 from ccn.core.ids import NodeId
-from ccn.core.ledger.commitment import Leaf
 from ccn.core.rounds.signer import NumberedHash
-from ccn.store.connection import failure, standbys
+from ccn.store.connection import failure
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Connection
 from ccn.store.connection.reconnection import ReconnectingConnection, attempts
 from ccn.store.writing.batch import Batch, Numbering, Write
+from ccn.store.writing.durable_commit import DurableCommit
+from ccn.store.writing.own_leaves import OwnLeaves
 
 if TYPE_CHECKING:
     from ccn import settings
 
 Answer = TypeVar("Answer")
 
-REMEMBERED = 40_000
-"""Leaves of its own that a writer can vouch for: four times what one block seals."""
 _WORTH_HALVING = 16
-"""From so many waiting writes on, half of them travel while the other half is prepared."""
+"""From this number of waiting writes on, half of them are sent while the other half is prepared."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +47,7 @@ class _WaitingWrite:
 
 @dataclass(slots=True, eq=False)
 class _PreparedBatch:
-    """Writes that share a transaction, with what each of them will be told once it is durable."""
+    """Writes that share a transaction, with the answer of each once the transaction is durable."""
 
     waiting: list[_WaitingWrite]
     batch: Batch
@@ -59,7 +56,7 @@ class _PreparedBatch:
 
 
 class Writer:
-    """Submit writes from anywhere in the node; `run` is the one task that commits them."""
+    """Takes writes from anywhere in the node. `run` is the one task that commits them."""
 
     def __init__(
         self,
@@ -71,26 +68,22 @@ class Writer:
         self._database = database
         self.node = node
         self.fence = fence or Fence(node)
-        """What the database must go on to show; it learns here of every leaf that is acknowledged."""
+        """What the database must keep showing. The writer tells it of every leaf that is acknowledged."""
         self._now = now
         self._waiting: deque[_WaitingWrite] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._write_connection = ReconnectingConnection(database, f"ccn/{node}/writer", self.fence)
+        self._commits = DurableCommit(database, f"ccn/{node}/writer", self.fence)
         self._lookup_connection = ReconnectingConnection(
             database, f"ccn/{node}/writer-looks-up", self.fence
         )
         self._numbering: Numbering | None = None
-        self._first: int | None = None
-        self._made: dict[int, tuple[bytes, ...]] = {}
-        self._made_in_order: deque[int] = deque()
-        self._twice: set[int] = set()
-        """Numbers that were sent with two leaves: which of them the ledger has is not known yet."""
+        self._own_leaves = OwnLeaves()
 
     async def submit(self, write: Write[Answer]) -> Answer:
         """Commit a write and return its answer once it is durable.
 
-        If this raises, the write did not happen, except with OutcomeUnknown, which leaves that open.
+        If this raises, the write did not happen. Only after OutcomeUnknown it may have happened.
         """
         self.fence.raise_if_lost()
         if self._stopping:
@@ -103,17 +96,11 @@ class Writer:
         return await answer
 
     def vouches_for(self, number: int, leaf_hash: bytes) -> bool:
-        """Whether a leaf that the database shows under this node's name is one this node made.
-
-        What was there when this process began, or was made too long ago to be remembered, is believed. Of
-        two leaves that were sent under one number, as the first failed, one counts once that is settled.
-        """
-        if self._first is None or number < self._first:
-            return True
-        return leaf_hash in self._made.get(number, ())
+        """Return whether this node made a leaf that the database shows under its name, or cannot know."""
+        return self._own_leaves.vouches_for(number, leaf_hash)
 
     def stop(self) -> None:
-        """Take no more writes. `run` returns when those already taken are settled."""
+        """Take no more writes. `run` returns when those already taken have their answers."""
         self._stopping = True
         self._wake.set()
 
@@ -133,7 +120,7 @@ class Writer:
                 if under_way is not None:
                     durable = under_way if await self._await_commit(under_way) else None
                     if durable is None:
-                        following = None  # it was prepared on top of something that did not happen
+                        following = None  # it was prepared on top of a batch that was refused
                     under_way = None
                 # Send before answering: callers that are answered run at once, and the statement would wait
                 # for them. `durable` remembers whom to answer, so that a cancellation in between does not
@@ -146,12 +133,12 @@ class Writer:
                     self._release_answers(durable)
                     durable = None
                     if under_way is not None:
-                        await asyncio.sleep(0)  # whoever was answered may have more, to prepare meanwhile
+                        await asyncio.sleep(0)  # lets answered callers submit more, to prepare meanwhile
                 # Only now is nothing under way: refused writes are found by halving, one commit at a time.
                 if taken and following is None:
                     await self._commit_alone(taken, again=True)
         finally:
-            self._stopping = True  # whatever ended this, nobody is left to answer
+            self._stopping = True  # no task is left that could commit a write
             lost = errors.OutcomeUnknown("this node stopped in the middle of a commit")
             if durable is not None:
                 self._release_answers(durable)
@@ -160,11 +147,11 @@ class Writer:
                 _refuse_all(under_way.waiting, lost)
             _refuse_all(taken, lost)
             _refuse_all(self._waiting, errors.ShuttingDown("this node stopped before the write was begun"))
-            await self._write_connection.close()
+            await self._commits.close()
             await self._lookup_connection.close()
 
     async def _find_first_leaf(self) -> None:
-        """See at once where this node's leaves end, so as to vouch for all that follow; or else later."""
+        """Read where this node's leaves end, to vouch for those that follow. If it fails, read it later."""
         try:
             self._numbering = await self._read_numbering(await self._lookup_connection.get())
         except (errors.Unavailable, *failure.FOREIGN):
@@ -186,12 +173,12 @@ class Writer:
             count //= 2
         count = min(count, self._database.write_batch_limit)
         taken = [self._waiting.popleft() for _ in range(count)]
-        return [each for each in taken if not each.answer.done()]  # whoever gave up meanwhile gets no write
+        return [entry for entry in taken if not entry.answer.done()]  # drops those whose caller gave up
 
     async def _prepare_on_top(
         self, taken: list[_WaitingWrite], under_way: _PreparedBatch | None
     ) -> _PreparedBatch | None:
-        """Prepare a batch on top of the one under way; None if these writes have to be committed alone."""
+        """Prepare a batch on top of the one under way, or return None if it must be committed alone."""
         try:
             return await self._prepare_batch(
                 taken, self._deadline(), under_way.batch if under_way else None
@@ -200,10 +187,11 @@ class Writer:
             return None
 
     async def _launch_commit(self, following: _PreparedBatch) -> None:
+        self._own_leaves.remember(following.batch.leaves)
         following.flight = asyncio.create_task(
-            self._make_durable(following.batch, self._deadline()), name="group commit"
+            self._commits.make_durable(following.batch, self._deadline()), name="group commit"
         )
-        await asyncio.sleep(0)  # lets the statement leave before anybody is answered or anything prepared
+        await asyncio.sleep(0)  # lets the statement leave before callers are answered
 
     async def _await_commit(self, under_way: _PreparedBatch) -> bool:
         assert under_way.flight is not None
@@ -216,13 +204,14 @@ class Writer:
 
     async def _commit_alone(self, waiting: list[_WaitingWrite], *, again: bool) -> None:
         """Commit these writes while nothing else is under way."""
-        waiting = [each for each in waiting if not each.answer.done()]
+        waiting = [entry for entry in waiting if not entry.answer.done()]
         if not waiting:
             return
         deadline = self._deadline()
         try:
             ready = await self._prepare_batch(waiting, deadline, None)
-            await self._make_durable(ready.batch, deadline)
+            self._own_leaves.remember(ready.batch.leaves)
+            await self._commits.make_durable(ready.batch, deadline)
         except errors.CCNError as refused:
             await self._recover_from(waiting, refused, again=again)
         else:
@@ -231,7 +220,7 @@ class Writer:
     async def _recover_from(
         self, waiting: list[_WaitingWrite], refused: errors.CCNError, *, again: bool
     ) -> None:
-        """After a refusal, read again what is there, and find the refused write by halving."""
+        """Read the database again after a refusal, and find the refused write by halving."""
         self._numbering = None
         if isinstance(refused, errors.Conflict) and again:
             await self._commit_alone(waiting, again=False)
@@ -245,26 +234,26 @@ class Writer:
     async def _prepare_batch(
         self, waiting: list[_WaitingWrite], deadline: float, after: Batch | None
     ) -> _PreparedBatch:
-        batch = await self._load_batch([each.write for each in waiting], deadline, after)
+        batch = await self._load_batch([entry.write for entry in waiting], deadline, after)
         ready = _PreparedBatch(waiting, batch)
-        for each in waiting:
+        for entry in waiting:
             try:
-                ready.answers.append((each, each.write.prepare(batch)))
+                ready.answers.append((entry, entry.write.prepare(batch)))
             except errors.CCNError as refused:
                 if isinstance(refused, errors.Conflict) and batch.remembered:
-                    raise  # decided on what was remembered; read it again before refusing anybody
-                ready.answers.append((each, refused))
-        batch.pack()  # now, while another is under way, and not when the server waits for it
+                    raise  # it was decided from memory: read the database before a write is refused
+                ready.answers.append((entry, refused))
+        batch.pack()  # packs while another batch is under way, so that the server need not wait for it
         return ready
 
     async def _load_batch(self, writes: list[Write[Any]], deadline: float, after: Batch | None) -> Batch:
-        """Read what the writes need, again and again until the deadline: nothing was written yet."""
+        """Read what the writes need. Nothing was written yet, so try until the deadline."""
         async for _ in attempts(deadline):
             try:
                 if self._numbering is None:
                     self._numbering = await self._read_numbering(await self._lookup_connection.get())
                 batch = Batch(self._numbering, self._now(), after)
-                batch.looked_up_at = self._write_connection.connections_made
+                batch.looked_up_at = self._commits.connections_made
                 if not batch.recall_needed(writes):
                     await batch.look_up_missing(await self._lookup_connection.get())
             except failure.FOREIGN as foreign:
@@ -274,138 +263,46 @@ class Writer:
         raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
 
     async def _read_numbering(self, connection: Connection) -> Numbering:
-        # A head is believed if what was acknowledged lies below it: else a number would be given twice.
+        # Believe a head only if every acknowledged leaf is below it, or a number would be given twice.
         await self.fence.check_database(connection)
-        # Two statements: one alone does not see the row that another process of this node has just born.
-        await connection.execute(_BORN, self.node)
+        # Two statements, because one does not see a row that another process of this node has just made.
+        await connection.execute(_ADD_SOURCE, self.node)
         head = await connection.fetchval(_LEAF_HEAD, self.node)
-        if self._first is None:
-            self._first = head + 1
-        if self._twice:
-            for row in await connection.fetch(_LEAVES, self.node, list(self._twice)):
-                self._settle_leaf(row["number"], row["hash"])
+        self._own_leaves.begin_after(head)
+        if in_doubt := self._own_leaves.in_doubt:
+            for row in await connection.fetch(_LEAVES, self.node, in_doubt):
+                self._own_leaves.settle(row["number"], row["hash"])
         return Numbering(self.node, head)
 
-    async def _make_durable(self, batch: Batch, deadline: float) -> None:
-        """Commit one transaction. If its end is not seen, find out what became of it, or try again."""
-        if batch.empty and not batch.answers_repeats:
-            return
-        self._remember_leaves(batch)
-        sent, committed = (
-            False,
-            batch.empty,
-        )  # `committed`: on this server, and perhaps on none of its standbys
-        async for _ in attempts(deadline):
-            try:
-                connection = await self._connect_for(batch, sent=sent)
-                if not committed:
-                    again, sent = sent, True
-                    committed = again and await batch.has_landed(connection)
-                if not committed:
-                    ran = await _run_or_find(batch, connection, again=again)
-                    committed = True
-                    if ran and not self._write_connection.warnings.take_warning(connection):
-                        return
-                await standbys.commit_marker(connection)
-                if not self._write_connection.warnings.take_warning(connection):
-                    return
-            except failure.FOREIGN as foreign:
-                await self._write_connection.drop_if_broken(foreign)
-                if sent and (batch.answers_repeats or not batch.leaves):
-                    break
-                committed = batch.empty  # the next connection may lead to a server that never had it
-            except errors.RecordLost as lost:
-                if not sent:
-                    raise
-                raise errors.OutcomeUnknown(str(lost)) from lost  # on another database, perhaps
-        if committed:
-            raise errors.OutcomeUnknown("PostgreSQL's standbys did not say in time that they have it too")
-        if sent:
-            raise errors.OutcomeUnknown("PostgreSQL did not say whether a commit is durable")
-        raise errors.DatabaseUnavailable("PostgreSQL did not answer in time; nothing was written")
-
-    async def _connect_for(self, batch: Batch, *, sent: bool) -> Connection:
-        """The line to write on, unless what was looked up may be on another server by now."""
-        self.fence.raise_if_lost()
-        connection = await self._write_connection.get()
-        if (
-            batch.answers_repeats
-            and not sent
-            and self._write_connection.connections_made != batch.looked_up_at
-        ):
-            raise errors.Conflict("what was looked up was on a connection that is gone")
-        return connection
-
-    def _remember_leaves(self, batch: Batch) -> None:
-        """Remember what is about to be sent. A number that was sent again, as a try failed, has two leaves.
-
-        A round reads a leaf as soon as it is committed, which may be before this node hears of the commit.
-        Were it remembered only then, this node would take its own leaf for a forged one.
-        """
-        for leaf in batch.leaves:
-            earlier = self._made.get(leaf.number)
-            if earlier is None:
-                self._made[leaf.number] = (leaf.hash,)
-                self._made_in_order.append(leaf.number)
-            elif leaf.hash not in earlier:
-                self._made[leaf.number] = (*earlier, leaf.hash)
-                self._twice.add(leaf.number)
-        while len(self._made) > REMEMBERED:
-            oldest = self._made_in_order.popleft()
-            del self._made[oldest]
-            self._twice.discard(oldest)
-            self._first = max(self._first or 0, oldest + 1)
-
-    def _settle_leaf(self, number: int, leaf_hash: bytes) -> None:
-        """Forget other leaves under this number: the ledger has this one."""
-        if leaf_hash in self._made.get(number, ()):
-            self._made[number] = (leaf_hash,)
-            self._twice.discard(number)
-
-    def _acknowledge_leaves(self, leaves: Sequence[Leaf]) -> None:
-        for leaf in leaves if self._twice else ():
-            self._settle_leaf(leaf.number, leaf.hash)
+    def _release_answers(self, done: _PreparedBatch) -> None:
+        leaves = done.batch.leaves
+        self._own_leaves.settle_durable(leaves)
         if leaves:
             self.fence.acknowledge_leaf(NumberedHash(leaves[-1].number, leaves[-1].hash))
-
-    def _release_answers(self, done: _PreparedBatch) -> None:
-        self._acknowledge_leaves(done.batch.leaves)
         if self._numbering is not None:
             self._numbering.advance_past(done.batch)
-        for each, answer in done.answers:
+        for entry, answer in done.answers:
             if isinstance(answer, errors.CCNError):
-                _refuse_all([each], answer)
-            elif not each.answer.done():
-                each.answer.set_result(answer)
+                _refuse_all([entry], answer)
+            elif not entry.answer.done():
+                entry.answer.set_result(answer)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._database.statement_timeout_s
 
 
-async def _run_or_find(batch: Batch, connection: Connection, *, again: bool) -> bool:
-    """Run the batch. False means that an earlier try turned out to have landed."""
-    try:
-        await batch.run(connection)
-    except (errors.Conflict, *failure.FOREIGN) as stopped:
-        # A second try that is refused: perhaps because the first, whose end was not seen, landed after all.
-        if not again or failure.lost_connection(stopped) or not await batch.has_landed(connection):
-            raise
-        return False
-    return True
-
-
 def _concerns_all(refused: errors.CCNError) -> bool:
-    """Tell whether an error is about the database, and not about one of the writes."""
+    """Return whether an error is about the database, and not about one of the writes."""
     gone = isinstance(refused, (errors.Unavailable, errors.OutcomeUnknown))
     return gone and not isinstance(refused, errors.TooManyRequests)
 
 
 def _refuse_all(waiting: Iterable[_WaitingWrite], refused: errors.CCNError) -> None:
-    for each in waiting:
-        if not each.answer.done():
-            each.answer.set_exception(refused)
+    for entry in waiting:
+        if not entry.answer.done():
+            entry.answer.set_exception(refused)
 
 
-_BORN = "INSERT INTO leaf_sources (node_id) VALUES ($1::text) ON CONFLICT DO NOTHING"
+_ADD_SOURCE = "INSERT INTO leaf_sources (node_id) VALUES ($1::text) ON CONFLICT DO NOTHING"
 _LEAF_HEAD = "SELECT head FROM leaf_sources WHERE node_id = $1"
 _LEAVES = "SELECT number, hash FROM leaves WHERE node_id = $1 AND number = ANY ($2::bigint[])"

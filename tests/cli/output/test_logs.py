@@ -21,6 +21,7 @@ from ccn.claude.stand_in import server
 from ccn.cli.output import lines, logs
 from ccn.core import message
 from ccn.core.calls import call
+from tests.support.replies import read_reply
 
 SECRET = "hunter2-and-more"
 
@@ -194,7 +195,7 @@ async def test_what_is_said_to_the_model_reaches_no_log_even_when_debugging() ->
         async with client.open_client(claude) as model:
             said = call.CallMessage(message.Role.USER, "the lighthouse keeper's secret")
             asked = call.Call(claude.model, (call.CallBlock("You are Ada."),), (said,), 50)
-            assert (await model.ask(asked)).text
+            assert (await read_reply(model.stream(asked))).text
     told = stream.getvalue()
     assert "lighthouse" not in told
     assert "sk-ant-quiet" not in told

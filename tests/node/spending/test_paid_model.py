@@ -33,6 +33,7 @@ from ccn.store.conversations import characters, conversations
 from ccn.store.spending import spend
 from ccn.store.spending.spend import UsageTotal
 from ccn.store.writing.writer import Writer
+from tests.support.replies import ask_and_settle
 from tests.support.store import reservations
 
 ADA = CharacterId("ada")
@@ -122,7 +123,7 @@ def _sum_series(series: str) -> float:
 
 async def test_every_way_of_asking_is_paid_for(shop: Shop) -> None:
     async with shop.open() as paying:
-        await paying.ask_once(CALL, shop.payer)
+        await ask_and_settle(paying, CALL, shop.payer)
         await paying.ask_structured(CALL, {"type": "object", "properties": {}}, shop.payer)
     assert (await shop.used()).calls == 2
 
@@ -131,7 +132,7 @@ async def test_a_call_that_might_not_fit_is_not_sent(shop: Shop) -> None:
     shop.faults.add_rule(FaultRule(match="tides", times=100))
     async with shop.open(daily_budget_dollars=dollars(MOST // 2)) as paying:
         with pytest.raises(errors.BudgetSpent, match="CCN_CLAUDE_DAILY_BUDGET_DOLLARS"):
-            await paying.ask_once(CALL, shop.payer)
+            await ask_and_settle(paying, CALL, shop.payer)
         assert (await paying.load_day()).held == 0
     assert shop.faults.list_rules()[0]["times"] == 100
     assert (await shop.used()).calls == 0
@@ -140,18 +141,18 @@ async def test_a_call_that_might_not_fit_is_not_sent(shop: Shop) -> None:
 async def test_a_character_has_a_budget_of_its_own(shop: Shop) -> None:
     async with shop.open(character_budget_dollars=dollars(MOST // 2)) as paying:
         with pytest.raises(errors.BudgetSpent, match="CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS"):
-            await paying.ask_once(CALL, shop.payer)
+            await ask_and_settle(paying, CALL, shop.payer)
 
 
 async def test_before_a_call_is_refused_its_tokens_are_counted_exactly(shop: Shop) -> None:
     long = replace(CALL, messages=(CallMessage(Role.USER, "1, 2, 3; " * 500),))
     async with shop.open() as paying:
-        exact = (await paying.ask_once(long, shop.payer)).usage.input
+        exact = (await ask_and_settle(paying, long, shop.payer)).usage.input
     enough = price.bound_cost(SONNET, exact, long.max_tokens)
     assert enough < price.bound_cost(SONNET, price.estimate_prompt(long), long.max_tokens)
     shop.now += timedelta(days=1)
     async with shop.open(daily_budget_dollars=dollars(enough)) as paying:
-        assert (await paying.ask_once(long, shop.payer)).text
+        assert (await ask_and_settle(paying, long, shop.payer)).text
 
 
 async def test_nodes_that_race_at_the_last_cent_spend_no_more_than_there_is(shop: Shop) -> None:
@@ -160,7 +161,7 @@ async def test_nodes_that_race_at_the_last_cent_spend_no_more_than_there_is(shop
         shop.open(daily_budget_dollars=dollars(limit)) as one,
         shop.open(daily_budget_dollars=dollars(limit)) as two,
     ):
-        asked = [paying.ask_once(CALL, shop.payer) for paying in (one, two) for _ in range(10)]
+        asked = [ask_and_settle(paying, CALL, shop.payer) for paying in (one, two) for _ in range(10)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         today = await one.load_day()
     assert {type(each) for each in outcomes} == {Reply, errors.BudgetSpent}
@@ -172,12 +173,12 @@ async def test_nodes_that_race_at_the_last_cent_spend_no_more_than_there_is(shop
 async def test_a_budget_survives_a_restart_and_begins_anew_at_midnight_of_its_zone(shop: Shop) -> None:
     limits = {"daily_budget_dollars": dollars(MOST), "time_zone": "Europe/Berlin"}
     async with shop.open(**limits) as paying:
-        await paying.ask_once(CALL, shop.payer)
+        await ask_and_settle(paying, CALL, shop.payer)
     async with shop.open(**limits) as paying:
         with pytest.raises(errors.BudgetSpent):
-            await paying.ask_once(CALL, shop.payer)
+            await ask_and_settle(paying, CALL, shop.payer)
         shop.now = datetime(2026, 1, 5, 23, 0, tzinfo=UTC)
-        assert (await paying.ask_once(CALL, shop.payer)).text
+        assert (await ask_and_settle(paying, CALL, shop.payer)).text
 
 
 async def test_a_reader_who_leaves_pays_for_what_came(shop: Shop) -> None:
@@ -228,7 +229,7 @@ async def test_a_stream_that_breaks_is_not_made_again_when_that_would_not_fit(sh
     shop.faults.add_rule(FaultRule(times=1, after=4, end="cut"))
     async with shop.open(daily_budget_dollars=dollars(MOST)) as paying:
         with pytest.raises(errors.BudgetSpent):
-            await paying.ask_once(CALL, shop.payer)
+            await ask_and_settle(paying, CALL, shop.payer)
         assert 0 < (await paying.load_day()).spent <= MOST
 
 
@@ -236,7 +237,7 @@ async def test_a_refused_call_costs_nothing(shop: Shop) -> None:
     shop.faults.add_rule(FaultRule(status=400))
     async with shop.open(daily_budget_dollars=1) as paying:
         with pytest.raises(errors.ModelRefused):
-            await paying.ask_once(CALL, shop.payer)
+            await ask_and_settle(paying, CALL, shop.payer)
         today = await paying.load_day()
     assert (today.spent, today.held) == (0, 0)
     assert await shop.used() == UsageTotal(0, TokenUsage(), 0)
@@ -249,8 +250,8 @@ async def test_a_call_is_made_with_what_was_put_aside_for_it(shop: Shop) -> None
             while (await paying.load_day()).held != MOST:
                 await asyncio.sleep(0.005)
         with pytest.raises(errors.BudgetSpent):
-            await paying.ask_once(CALL, shop.payer)
-        assert (await paying.ask_once(CALL, payer)).text, "it fits, because its part is held already"
+            await ask_and_settle(paying, CALL, shop.payer)
+        assert (await ask_and_settle(paying, CALL, payer)).text, "it fits, because its part is held already"
         today = await paying.load_day()
     assert (today.held, today.spent) == (0, (await shop.used()).microdollars)
     assert await shop.pool.value("SELECT count(*) FROM spend_reservations WHERE status = 'settled'") == 1
@@ -282,7 +283,7 @@ async def test_what_was_put_aside_for_a_call_that_is_not_made_is_given_back(
         await asyncio.sleep(after_s)
         for each in payers:
             paying.release(each)
-        await paying.ask_once(CALL, shop.payer)
+        await ask_and_settle(paying, CALL, shop.payer)
         async with asyncio.timeout(10):
             while (await paying.load_day()).held:
                 await asyncio.sleep(0.005)
@@ -292,20 +293,20 @@ async def test_what_was_put_aside_for_a_call_that_is_not_made_is_given_back(
 async def test_what_cannot_be_put_aside_is_asked_for_once_more_and_counted_exactly(shop: Shop) -> None:
     long = replace(CALL, messages=(CallMessage(Role.USER, "1, 2, 3; " * 500),))
     async with shop.open() as paying:
-        exact = (await paying.ask_once(long, shop.payer)).usage.input
+        exact = (await ask_and_settle(paying, long, shop.payer)).usage.input
     shop.now += timedelta(days=1)
     enough = price.bound_cost(SONNET, exact, long.max_tokens)
     async with shop.open(daily_budget_dollars=dollars(enough)) as paying:
-        assert (await paying.ask_once(long, paying.reserve(long, shop.payer))).text
+        assert (await ask_and_settle(paying, long, paying.reserve(long, shop.payer))).text
         with pytest.raises(errors.BudgetSpent):
-            await paying.ask_once(long, paying.reserve(long, shop.payer))
+            await ask_and_settle(paying, long, paying.reserve(long, shop.payer))
         assert (await paying.load_day()).held == 0
 
 
 async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
     async with shop.open() as paying:
         with pytest.raises(errors.ModelRefused, match="CCN_CLAUDE_PRICES"):
-            await paying.ask_once(replace(CALL, model="claude-unheard-of"), shop.payer)
+            await ask_and_settle(paying, replace(CALL, model="claude-unheard-of"), shop.payer)
 
 
 async def test_what_a_dead_node_held_is_counted_by_the_errands_of_the_house(shop: Shop) -> None:
@@ -323,14 +324,16 @@ async def test_a_user_has_no_more_calls_under_way_than_allowed_and_nobody_else_w
     shop.faults.add_rule(FaultRule(match="tides", times=2, after=3, end="stall"))
     turn, stateless = replace(shop.payer, owner=ada), Payer(None, ADA, ada)
     async with shop.open(timeout_s=60) as paying, asyncio.TaskGroup() as tasks:
-        stalled = [tasks.create_task(paying.ask_once(CALL, stateless)) for _ in range(2)]
+        stalled = [tasks.create_task(ask_and_settle(paying, CALL, stateless)) for _ in range(2)]
         while shop.faults.list_rules():
             await asyncio.sleep(0.01)
-        waiting = [tasks.create_task(paying.ask_once(CALL, who)) for who in (turn, stateless, turn, turn)]
+        waiting = [
+            tasks.create_task(ask_and_settle(paying, CALL, who)) for who in (turn, stateless, turn, turn)
+        ]
         await asyncio.sleep(0)
         with pytest.raises(errors.TooManyCalls, match=r"2 of your calls .*CCN_LIMITS_CALLS_AT_ONCE"):
-            await paying.ask_once(CALL, stateless)
-        assert (await paying.ask_once(CALL, Payer(None, ADA, eve))).text
+            await ask_and_settle(paying, CALL, stateless)
+        assert (await ask_and_settle(paying, CALL, Payer(None, ADA, eve))).text
         assert not any(each.done() for each in waiting), "what was accepted waits, however many there are"
         for each in stalled:
             each.cancel()
@@ -346,7 +349,7 @@ async def test_a_call_takes_a_place_until_it_is_answered_and_not_until_its_strea
     async with shop.open() as paying, aclosing(paying.stream(CALL, who)) as first:
         async for piece in first:
             if isinstance(piece, Reply):
-                assert (await paying.ask_once(CALL, who)).text
+                assert (await ask_and_settle(paying, CALL, who)).text
 
 
 async def test_a_user_spends_no_more_in_a_day_than_allowed_wherever_and_after_whatever_restart(
@@ -358,12 +361,14 @@ async def test_a_user_spends_no_more_in_a_day_than_allowed_wherever_and_after_wh
     for _ in range(2):
         async with shop.open(time_zone="Europe/Berlin") as paying:
             outcomes = await asyncio.gather(
-                *(paying.ask_once(CALL, mine) for _ in range(5)), return_exceptions=True
+                *(ask_and_settle(paying, CALL, mine) for _ in range(5)), return_exceptions=True
             )
             assert (await spend.load_of_owner(shop.pool, ada, shop.now.date())).microdollars <= 2 * MOST
             failed = [each for each in outcomes if isinstance(each, BaseException)]
             assert {type(each) for each in failed} == {errors.AllowanceSpent}
-            assert (await paying.ask_once(CALL, Payer(None, ADA, eve))).text, "nobody else is concerned"
+            assert (await ask_and_settle(paying, CALL, Payer(None, ADA, eve))).text, (
+                "nobody else is concerned"
+            )
             spent = failed[0]
             assert isinstance(spent, errors.AllowanceSpent)
             assert "CCN_LIMITS_DAILY_DOLLARS" in str(spent)
@@ -371,7 +376,7 @@ async def test_a_user_spends_no_more_in_a_day_than_allowed_wherever_and_after_wh
             assert spent.retry_after_s == 11 * 3600
     shop.now += timedelta(hours=11)
     async with shop.open(time_zone="Europe/Berlin") as paying:
-        assert (await paying.ask_once(CALL, mine)).text
+        assert (await ask_and_settle(paying, CALL, mine)).text
 
 
 async def test_who_was_refused_a_moment_ago_is_refused_at_once(shop: Shop) -> None:
@@ -380,7 +385,7 @@ async def test_who_was_refused_a_moment_ago_is_refused_at_once(shop: Shop) -> No
     async with shop.open() as paying:
         paying.check_allowance(ada)
         with pytest.raises(errors.AllowanceSpent):
-            await paying.ask_once(CALL, Payer(None, ADA, ada))
+            await ask_and_settle(paying, CALL, Payer(None, ADA, ada))
         with pytest.raises(errors.AllowanceSpent, match="anew at 2026-01-06 00:00 UTC"):
             paying.check_allowance(ada)
         paying.check_allowance(eve)
@@ -418,5 +423,5 @@ async def test_a_node_says_once_which_setting_bounds_what_all_spend(shop: Shop) 
     ):
         with capture_logs() as logged:
             async with shop.open(**given) as paying:
-                await paying.ask_once(CALL, shop.payer)
+                await ask_and_settle(paying, CALL, shop.payer)
         assert [each["unset"] for each in logged if each["log_level"] == "warning"] == said

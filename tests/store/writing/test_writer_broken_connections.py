@@ -189,7 +189,7 @@ async def test_the_outcome_is_unknown_only_if_nobody_can_look(hasty: Line) -> No
 async def test_what_was_never_sent_is_known_not_to_have_happened(hasty: Line) -> None:
     hasty.wire.dead = True
     hasty.wire.hang_up()
-    while (open_ := hasty.writer._write_connection._connection) is not None and not open_.is_closed():
+    while (open_ := hasty.writer._commits._connection._connection) is not None and not open_.is_closed():
         await asyncio.sleep(0.01)  # until the writer's own end of the line has noticed
     with pytest.raises(errors.DatabaseUnavailable):
         await hasty.say("second")
