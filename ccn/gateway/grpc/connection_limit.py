@@ -1,8 +1,8 @@
-"""How many connections one address has at a gRPC port, which the library does not limit.
+"""Limits how many connections one address may have at a gRPC port, which the library does not do.
 
-The library accepts connections itself, and limits them altogether only. So somebody looks at the sockets of
-this process again and again, and shuts those of an address that has too many, the longest silent first: the
-library then takes them for ended by the other side. It looks more often while there is something to shut.
+The library accepts connections itself and limits only their total. So a task looks at the sockets of this
+process again and again. If an address has too many, it shuts those that were silent longest. To the library
+they look as if the other side had ended them. The task looks more often while it finds something to shut.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from ccn.gateway import limiting
 
 _LOOK_S, _LOOK_AGAIN_S = 0.5, 0.1
 _FILES = Path("/proc/self/fd" if Path("/proc/self/fd").exists() else "/dev/fd")
-_NOT_SILENT = struct.Struct(
-    "=52xI"
-)  # of what Linux tells of a connection, the milliseconds since it said something
+_LAST_RECEIVED = struct.Struct("=52xI")
+"""Of Linux's tcp_info, the milliseconds since data last came in."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AcceptedConnection:
-    """A connection, which its number names for a moment only, and its ends for good."""
+    """An accepted connection. Its file number may soon belong to another file; its two ends identify it."""
 
     file: int
     ends: tuple[object, object]
@@ -37,7 +36,7 @@ class _AcceptedConnection:
 
 
 async def keep_limit(door: str, port: int, limit: int, proxies: Container[str] = ()) -> None:
-    """Look for as long as the task lasts; those of `proxies` may have any number."""
+    """End the connections beyond the limit until cancelled. `proxies` may have any number."""
     while True:
         ended = await asyncio.to_thread(end_excess, port, limit, proxies)
         if ended:
@@ -46,18 +45,18 @@ async def keep_limit(door: str, port: int, limit: int, proxies: Container[str] =
 
 
 def end_excess(port: int, limit: int, proxies: Container[str] = ()) -> int:
-    """Shut the connections at this port that an address has beyond its limit; how many that were."""
+    """Shut the connections that an address has at this port beyond the limit. Returns how many it shut."""
     files = _open_files()
     if len(files) <= limit:
-        return 0  # nobody can have more than there are
-    callers = dict[str, list[_AcceptedConnection]]()
-    for host, caller in _find_connections(files, port):
+        return 0  # fewer files than the limit, so no address can be over it
+    by_address = dict[str, list[_AcceptedConnection]]()
+    for host, connection in _find_connections(files, port):
         if host.removeprefix("::ffff:") not in proxies:
-            callers.setdefault(limiting.normalise_address(host), []).append(caller)
+            by_address.setdefault(limiting.normalise_address(host), []).append(connection)
     excess = [
-        each
-        for of_one in callers.values()
-        for each in sorted(of_one, key=lambda caller: caller.silent_ms)[limit:]
+        connection
+        for connections in by_address.values()
+        for connection in sorted(connections, key=lambda each: each.silent_ms)[limit:]
     ]
     return sum(map(_shut_connection, excess))
 
@@ -68,44 +67,42 @@ def _open_files() -> list[int]:
 
 def _find_connections(files: Collection[int], port: int) -> Iterator[tuple[str, _AcceptedConnection]]:
     for file in files:
-        with contextlib.suppress(OSError):  # it was closed meanwhile, or is not connected
+        with contextlib.suppress(OSError):  # the file was closed meanwhile, or the socket is not connected
             if not stat.S_ISSOCK(os.fstat(file).st_mode):
                 continue
-            with _borrow_socket(file) as connection:
-                if (ends := _connection_ends(connection, port)) is not None:
-                    yield ends[1][0], _AcceptedConnection(file, ends, _silent_ms(connection))
+            with _borrow_socket(file) as borrowed:
+                if (ends := _connection_ends(borrowed, port)) is not None:
+                    yield ends[1][0], _AcceptedConnection(file, ends, _silent_ms(borrowed))
 
 
-def _shut_connection(caller: _AcceptedConnection) -> bool:
-    """Whether it was there still: the number may have been given to another file."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(caller.file)) as connection:
-        if (connection.getsockname(), connection.getpeername()) == caller.ends:
-            connection.shutdown(socket.SHUT_RDWR)
+def _shut_connection(connection: _AcceptedConnection) -> bool:
+    """Shut a connection if its file number still belongs to it. Returns whether it did."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.file)) as duplicate:
+        if (duplicate.getsockname(), duplicate.getpeername()) == connection.ends:
+            duplicate.shutdown(socket.SHUT_RDWR)
             return True
     return False
 
 
 @contextlib.contextmanager
 def _borrow_socket(file: int) -> Iterator[socket.socket]:
-    connection = socket.socket(fileno=file)
+    borrowed = socket.socket(fileno=file)
     try:
-        yield connection
+        yield borrowed
     finally:
-        connection.detach()
+        borrowed.detach()
 
 
-def _connection_ends(
-    connection: socket.socket, port: int
-) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Ours and theirs, of a connection to this port."""
-    if connection.family not in {socket.AF_INET, socket.AF_INET6} or connection.type != socket.SOCK_STREAM:
+def _connection_ends(borrowed: socket.socket, port: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Our address and theirs, if this is a connection to the port."""
+    if borrowed.family not in {socket.AF_INET, socket.AF_INET6} or borrowed.type != socket.SOCK_STREAM:
         return None
-    ours = connection.getsockname()
-    return (ours, connection.getpeername()) if ours[1] == port else None
+    ours = borrowed.getsockname()
+    return (ours, borrowed.getpeername()) if ours[1] == port else None
 
 
-def _silent_ms(connection: socket.socket) -> int:
+def _silent_ms(borrowed: socket.socket) -> int:
     if not hasattr(socket, "TCP_INFO"):
         return 0
-    told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _NOT_SILENT.size)
-    return int(_NOT_SILENT.unpack(told)[0])
+    info = borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_RECEIVED.size)
+    return int(_LAST_RECEIVED.unpack(info)[0])

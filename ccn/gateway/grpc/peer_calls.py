@@ -1,9 +1,9 @@
-"""What every call between nodes goes through before the node hears of it, and on its way back.
+"""Checks every call between nodes before the node answers it, and turns errors into statuses afterwards.
 
-The bytes are read within their limit; the caller must be who its certificate says, and take part in the
-cluster for as long as the call goes on; nobody has more calls under way than agreed; a call that has no
-deadline, or none left, is not begun. Errors leave as a status and the name of the error, never with the
-text of a defect.
+The request must fit its limit. The caller must be the node in its certificate, and must take part in the
+cluster for as long as the call runs. A node may not have too many calls under way. A call without a
+deadline, or past it, is not begun. An error leaves as a status and its name. The text of a defect stays
+here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 Admit = Callable[[NodeId, PresentedCertificate | None], Awaitable[None]]
-"""Refuses whoever takes no part in the cluster, and certificates that count no more."""
+"""Refuses nodes that take no part in the cluster, and certificates that are revoked."""
 
 RECHECK_S = 2.0
 """How often the door checks that the callers of running calls still take part in the cluster."""
@@ -43,7 +43,7 @@ _CERTIFICATE = "x509_pem_cert"
 
 @dataclass(eq=False, slots=True)
 class _PeerCall:
-    """One that is under way."""
+    """A call that is under way."""
 
     node: NodeId
     certificate: PresentedCertificate | None
@@ -52,7 +52,7 @@ class _PeerCall:
 
 
 class PeerCalls:
-    """The calls that are under way. `plain` if there are no certificates, and every name is believed."""
+    """The calls that are under way. With `plain` there are no certificates, and every name is trusted."""
 
     def __init__(self, admit: Admit, *, plain: bool) -> None:
         self._admit, self._plain = admit, plain
@@ -60,7 +60,7 @@ class PeerCalls:
         self._open = set[_PeerCall]()
 
     async def recheck_callers(self, every_s: float) -> None:
-        """End the calls of nodes that were removed meanwhile, until cancelled."""
+        """End the calls of nodes that take no part any more. Runs until cancelled."""
         while True:
             await asyncio.sleep(every_s)
             for call in list(self._open):
@@ -70,18 +70,18 @@ class PeerCalls:
                     call.refused = refused
                     call.limit.reschedule(0)
                 except errors.Unavailable:
-                    pass  # who takes part is not known just now
+                    pass  # the list of nodes is not known now, so the call goes on
 
     def unary_handler(self, method: PeerMethod[Q, A], answer: Callable[[Q], Awaitable[A]]) -> Any:
-        """A handler that answers one question with one value."""
+        """Make a handler that answers a request with one value."""
 
         async def handle_call(data: bytes, context: Any) -> bytes:
             try:
                 async with (
                     asyncio.timeout(_remaining_s(context)) as limit,
-                    self._admit_call(method, data, context, limit) as asked,
+                    self._admit_call(method, data, context, limit) as request,
                 ):
-                    return _encode_answer(method, await answer(asked))
+                    return _encode_answer(method, await answer(request))
             except Exception as failed:  # the root of the call: it is answered, and logged
                 await _refuse_call(method.name, failed, context)
                 raise
@@ -91,14 +91,14 @@ class PeerCalls:
     def stream_handler(
         self, method: PeerMethod[Q, A], answer: Callable[[Q], AsyncGenerator[A]], *, endless: bool = False
     ) -> Any:
-        """A handler that answers with values one by one, as fast as the caller takes them."""
+        """Make a handler that answers with a stream of values, as fast as the caller takes them."""
 
         async def handle_call(data: bytes, context: Any) -> None:
             try:
                 async with (
                     asyncio.timeout(None if endless else _remaining_s(context)) as limit,
-                    self._admit_call(method, data, context, limit) as asked,
-                    aclosing(answer(asked)) as values,
+                    self._admit_call(method, data, context, limit) as request,
+                    aclosing(answer(request)) as values,
                 ):
                     async for value in values:
                         await context.write(_encode_answer(method, value))
@@ -112,47 +112,47 @@ class PeerCalls:
     async def _admit_call(
         self, method: PeerMethod[Q, A], data: bytes, context: Any, limit: asyncio.Timeout
     ) -> AsyncIterator[Q]:
-        """The question, if its sender is the node it names, takes part, and has not too many under way."""
-        asked = method.asked.decode(data)
-        place = node, _ = _read_sender(asked), method.name
+        """Decode the request, check its sender, and count the call as under way until the block ends."""
+        request = method.asked.decode(data)
+        count_key = node, _ = _read_sender(request), method.name
         if not self._plain and identity.server_name(node) not in _certificate_names(context):
             raise errors.PeerRefused(f"the certificate shown is not that of {node}")
         call = _PeerCall(node, None if self._plain else _read_certificate(context), limit)
         await self._admit(node, call.certificate)
-        if self._running[place] >= method.at_once:
+        if self._running[count_key] >= method.at_once:
             raise errors.Overloaded(f"{method.at_once} calls of {method.name} are under way already")
-        self._running[place] += 1
+        self._running[count_key] += 1
         self._open.add(call)
         try:
-            yield asked
+            yield request
         except asyncio.CancelledError:
             if call.refused is None:
                 raise
             raise call.refused from None
         finally:
             self._open.discard(call)
-            self._running[place] -= 1
-            if not self._running[place]:
-                del self._running[place]
+            self._running[count_key] -= 1
+            if not self._running[count_key]:
+                del self._running[count_key]
 
 
 def _encode_answer(method: PeerMethod[Q, A], value: A) -> bytes:
-    """An answer that cannot be sent is a defect of this node, and not the fault of whoever asked."""
+    """Encode an answer. One that cannot be encoded is a defect of this node, not an error of the caller."""
     try:
         return method.answered.encode(value)
     except errors.InputInvalid as defect:
         raise ValueError(f"the answer to {method.name} cannot be sent: {defect}") from defect
 
 
-def _read_sender(asked: Any) -> NodeId:
-    """The node that a question names as its sender; a proposal's is the leader that signed it."""
-    node: NodeId = asked.statement.node if isinstance(asked, Signed) else asked.node
+def _read_sender(request: Any) -> NodeId:
+    """Read the node that a request names as its sender: for a proposal, the leader that signed it."""
+    node: NodeId = request.statement.node if isinstance(request, Signed) else request.node
     return node
 
 
 def _certificate_names(context: Any) -> set[str]:
-    found: list[bytes] = context.auth_context().get(_ALTERNATIVE_NAMES, [])
-    return {name.decode(errors="replace") for name in found}
+    names: list[bytes] = context.auth_context().get(_ALTERNATIVE_NAMES, [])
+    return {name.decode(errors="replace") for name in names}
 
 
 def _read_certificate(context: Any) -> PresentedCertificate:
@@ -170,7 +170,7 @@ def _remaining_s(context: Any) -> float:
 
 
 async def _refuse_call(method: str, failed: Exception, context: Any) -> None:
-    """End the call with what a peer may know of the failure."""
+    """End the call with a status, and with what a peer may know of the failure."""
     if isinstance(failed, TimeoutError):
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer within the deadline")
         return
@@ -180,5 +180,5 @@ async def _refuse_call(method: str, failed: Exception, context: Any) -> None:
         return
     kind, name = type(failed), type(failed).__name__
     log.info("peer call refused", method=method, error=name, reason=str(failed))
-    told = str(failed) if name in failure.TRAVELS or kind is errors.PeerRefused else name
-    await context.abort(failure.error_to_status(kind), told, ((failure.NAME, name),))
+    text = str(failed) if name in failure.TRAVELS or kind is errors.PeerRefused else name
+    await context.abort(failure.error_to_status(kind), text, ((failure.NAME, name),))

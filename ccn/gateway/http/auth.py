@@ -1,15 +1,15 @@
-"""Who calls, for routes to depend on.
+"""Dependencies by which a route says who may call it, and gets the caller or the conversation.
 
     caller: auth.User                                  has signed in
     caller: auth.Admin                                 operates the cluster
-    conversation: auth.OwnConversation                 {session_id} of the path, if the caller speaks in it
-    conversation: auth.ConversationToRead              the same to read it; an admin gives a reason
-    conversation_id: auth.ConversationIdToRead         the same, and only its id
-    conversation: auth.ConversationToEnd               the same to end it
-    conversation: auth.ConversationToCancelIn          the same to cancel a turn in it
-    pool: auth.Database                                not counted: beside one of the others
-    deeds: auth.Requests                               the same
-    Depends(auth.admit_anybody)                        counted, perhaps not signed in
+    conversation: auth.OwnConversation                 {session_id} of the path, for its owner to speak in
+    conversation: auth.ConversationToRead              the same, to read it; an admin gives a reason
+    conversation_id: auth.ConversationIdToRead         the same, but only its id
+    conversation: auth.ConversationToEnd               the same, to end it
+    conversation: auth.ConversationToCancelIn          the same, to cancel a turn in it
+    pool: auth.Database                                the database; not counted, used beside the others
+    deeds: auth.Requests                               the requests of operators; not counted either
+    Depends(auth.admit_anybody)                        counted; the caller need not be signed in
     Depends(auth.admit_onlooker)                       the same, counted apart from requests
     Depends(auth.count_address)                        counted by address; no credential is read
 
@@ -43,7 +43,7 @@ from ccn.store.conversations.conversations import StoredConversation
 OPEN = frozenset(
     {"/", "/docs", "/health", "/metrics", "/openapi.json", "/ready", "/static/{version}/{name}"}
 )
-"""What browsers, probes and scrapers may ask as often as they like: it is answered from memory."""
+"""Paths that browsers, probes and scrapers may ask for as often as they like: memory answers them."""
 
 Count = Callable[[str], Awaitable[LimitVerdict]]
 
@@ -53,7 +53,7 @@ _KEY_HEADER = "x-api-key"
 
 
 class _CredentialHeaders(OAuth2PasswordBearer):
-    """The credential, from either header. It is one dependency because each costs every request time."""
+    """Reads the credential from either header, in one dependency: each one costs every request time."""
 
     async def __call__(self, request: HTTPConnection) -> str | None:
         return await super().__call__(request) or request.headers.get(_KEY_HEADER)
@@ -70,7 +70,7 @@ _credential = _CredentialHeaders(
 
 @dataclass(frozen=True, slots=True)
 class AuthContext:
-    """What the dependencies need; only the limiter at a door where nobody can sign in."""
+    """Everything the dependencies need; only the limiter at a door where nobody can sign in."""
 
     limiter: Limiter
     accounts: AccountDesk | None = None
@@ -78,7 +78,7 @@ class AuthContext:
     requests: RequestDeeds | None = None
 
     def require_accounts(self) -> AccountDesk:
-        """The accounts, or Unavailable."""
+        """Return the accounts, or raise Unavailable."""
         if self.accounts is None:
             raise errors.Unavailable("nobody can sign in at this node")
         return self.accounts
@@ -96,23 +96,23 @@ def install_context(app: FastAPI, context: AuthContext) -> None:
 
 
 def get_context(connection: HTTPConnection) -> AuthContext:
-    """The context that was installed."""
+    """Get the context that was installed."""
     context: AuthContext = connection.app.state.auth
     return context
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """The address that the request came from; what a proxy says counts if the server trusts it."""
+    """The address that the request came from, or the one that a trusted proxy names."""
     return connection.client.host if connection.client else ""
 
 
 def limit_verdict(scope: object) -> LimitVerdict | None:
-    """What the limits decided about a request, for the headers of its answer."""
+    """The verdict of the limits about a request, for the headers of its answer."""
     return scope.get(_VERDICT) if isinstance(scope, dict) else None
 
 
 def describe_api_keys(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the other header to the OpenAPI document, in which an API key may be sent as well."""
+    """Add the header for API keys to the OpenAPI document."""
     schemes = document["components"]["securitySchemes"]
     if "APIKeyHeader" in schemes:
         return document
@@ -131,7 +131,7 @@ def describe_api_keys(document: dict[str, Any]) -> dict[str, Any]:
 async def admit_anybody(
     connection: HTTPConnection, credential: Annotated[str | None, Depends(_credential)] = None
 ) -> Caller:
-    """Admit anybody. A credential that does not count is refused, and counted against its address."""
+    """Admit anybody. A credential that is not valid is refused, and the request counted by its address."""
     return await _count_caller(connection, await _identify_caller(connection, credential))
 
 
@@ -147,7 +147,7 @@ async def admit_onlooker(
 
 
 async def count_address(connection: HTTPConnection) -> None:
-    """Count the request by its address, and read no credential: the request itself shows one."""
+    """Count the request by its address. Read no credential: the body of the request has one."""
     await _count_caller(connection, ANYBODY)
 
 
@@ -168,10 +168,10 @@ Admin = Annotated[Caller, Depends(require_admin)]
 
 
 async def require_pool(connection: HTTPConnection) -> Pool:
-    """The database of this node.
+    """Get the database of this node.
 
-    It waits for nothing, and is async because FastAPI runs other dependencies in a thread. Each dependency
-    costs every request some time, so those below call it and do not depend on it.
+    It is async although it waits for nothing, because FastAPI runs other dependencies in a thread. Each
+    dependency costs every request some time, so the ones below call this and do not depend on it.
     """
     return get_context(connection).require_access().pool
 
@@ -180,7 +180,7 @@ Database = Annotated[Pool, Depends(require_pool)]
 
 
 async def require_requests(connection: HTTPConnection) -> RequestDeeds:
-    """Whoever takes the requests of operators here."""
+    """Return what takes the requests of operators, or raise Unavailable."""
     requests = get_context(connection).requests
     if requests is None:
         raise errors.Unavailable("this node has no database")
@@ -188,7 +188,7 @@ async def require_requests(connection: HTTPConnection) -> RequestDeeds:
 
 
 Requests = Annotated[RequestDeeds, Depends(require_requests)]
-Session = Annotated[UUID, Path(description="The conversation, as `start` named it.")]
+ConversationIdInPath = Annotated[UUID, Path(description="The conversation, as `start` named it.")]
 Reason = Annotated[
     str | None,
     Header(
@@ -209,9 +209,9 @@ UserWithReason = Annotated[Caller, Depends(require_user_with_reason)]
 
 
 async def open_to_speak(
-    connection: HTTPConnection, session_id: Session, caller: User
+    connection: HTTPConnection, session_id: ConversationIdInPath, caller: User
 ) -> StoredConversation:
-    """Open the conversation of the path for its owner, who alone speaks in it."""
+    """Open the conversation of the path to speak in it, which only its owner may."""
     opening = get_context(connection).require_access()
     return await opening.open_to_speak(caller, ConversationId(session_id))
 
@@ -220,7 +220,7 @@ OwnConversation = Annotated[StoredConversation, Depends(open_to_speak)]
 
 
 async def open_to_read(
-    connection: HTTPConnection, session_id: Session, caller: UserWithReason
+    connection: HTTPConnection, session_id: ConversationIdInPath, caller: UserWithReason
 ) -> StoredConversation:
     """Open the conversation of the path to read it."""
     opening = get_context(connection).require_access()
@@ -231,9 +231,9 @@ ConversationToRead = Annotated[StoredConversation, Depends(open_to_read)]
 
 
 async def open_id_to_read(
-    connection: HTTPConnection, session_id: Session, caller: UserWithReason
+    connection: HTTPConnection, session_id: ConversationIdInPath, caller: UserWithReason
 ) -> ConversationId:
-    """Check the same without loading it, for routes that load all they show in one statement."""
+    """Check the same without loading the conversation, for routes that load everything in one statement."""
     opening = get_context(connection).require_access()
     return await opening.open_id_to_read(caller, ConversationId(session_id))
 
@@ -242,9 +242,9 @@ ConversationIdToRead = Annotated[ConversationId, Depends(open_id_to_read)]
 
 
 async def open_to_end(
-    connection: HTTPConnection, session_id: Session, caller: UserWithReason
+    connection: HTTPConnection, session_id: ConversationIdInPath, caller: UserWithReason
 ) -> StoredConversation:
-    """Open the conversation of the path to end it, which admins may as well."""
+    """Open the conversation of the path to end it, which its owner and admins may."""
     opening = get_context(connection).require_access()
     return await opening.open_to_operate(caller, ConversationId(session_id), "end")
 
@@ -253,9 +253,9 @@ ConversationToEnd = Annotated[StoredConversation, Depends(open_to_end)]
 
 
 async def open_to_cancel(
-    connection: HTTPConnection, session_id: Session, caller: UserWithReason
+    connection: HTTPConnection, session_id: ConversationIdInPath, caller: UserWithReason
 ) -> StoredConversation:
-    """Open the conversation of the path to cancel a turn in it, which admins may as well."""
+    """Open the conversation of the path to cancel a turn in it, which its owner and admins may."""
     opening = get_context(connection).require_access()
     return await opening.open_to_operate(caller, ConversationId(session_id), "cancel")
 
@@ -264,7 +264,7 @@ ConversationToCancelIn = Annotated[StoredConversation, Depends(open_to_cancel)]
 
 
 def add_reason(caller: Caller, header: str | None) -> Caller:
-    """The caller with the reason of a header, which is in UTF-8 or, from older clients, in Latin-1."""
+    """Add the reason from a header to the caller. It is in UTF-8 or, from older clients, in Latin-1."""
     if not header:
         return caller
     try:

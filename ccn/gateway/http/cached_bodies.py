@@ -1,4 +1,4 @@
-"""Bodies that are made once and asked for often, with a digest by which clients ask for news only."""
+"""Keeps bodies that are made once and asked for often. With a digest, clients fetch only changed ones."""
 
 from __future__ import annotations
 
@@ -11,51 +11,54 @@ from types import MappingProxyType
 from fastapi.responses import Response
 
 ASK_AGAIN = "no-cache"
-_SHARE = 20
+_TIMES_AS_LONG = 20  # as making a body took, it stays fresh
 _LONGEST_S = 1.0
 
 
 @dataclass(frozen=True)
 class CachedBody:
-    """A body that stays as it is."""
+    """A body that does not change."""
 
     content: bytes
-    kind: str
+    content_type: str
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etag", f'"{hashlib.sha256(self.content).hexdigest()[:32]}"')
 
     def make_response(
-        self, known: str, how_long: str = ASK_AGAIN, headers: Mapping[str, str] = MappingProxyType({})
+        self,
+        if_none_match: str,
+        cache_control: str = ASK_AGAIN,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Response:
-        """The body, or only that it is what the client has."""
-        told = {**headers, "ETag": self.etag, "Cache-Control": how_long}
-        if known.strip() == "*" or self.etag in {
-            each.strip().removeprefix("W/") for each in known.split(",")
+        """Answer with the body, or with 304 if the client has it already."""
+        all_headers = {**headers, "ETag": self.etag, "Cache-Control": cache_control}
+        if if_none_match.strip() == "*" or self.etag in {
+            each.strip().removeprefix("W/") for each in if_none_match.split(",")
         }:
-            return Response(status_code=304, headers=told)
-        return Response(self.content, headers=told | {"Content-Type": self.kind})
+            return Response(status_code=304, headers=all_headers)
+        return Response(self.content, headers=all_headers | {"Content-Type": self.content_type})
 
 
 class FreshBodies:
-    """Bodies that change, by kind: each is made again after twenty times as long as making it took.
+    """Bodies that change, by content type. A body is kept for twenty times as long as making it took.
 
-    So however often they are asked for, no more than a twentieth of the time goes into them.
+    So making bodies takes a twentieth of the time at most, however often clients ask.
     """
 
     def __init__(
-        self, make: Callable[[str], bytes], clock: Callable[[], float] = time.perf_counter
+        self, make_body: Callable[[str], bytes], clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._make, self._clock = make, clock
+        self._make_body, self._clock = make_body, clock
         self._bodies = dict[str, tuple[float, bytes]]()
 
-    def get_body(self, kind: str) -> bytes:
-        """One that is new enough."""
-        until, body = self._bodies.get(kind, (float("-inf"), b""))
-        if (began := self._clock()) < until:
+    def get_body(self, content_type: str) -> bytes:
+        """Get the body of a content type, made again if it is not fresh any more."""
+        fresh_until, body = self._bodies.get(content_type, (float("-inf"), b""))
+        if (began := self._clock()) < fresh_until:
             return body
-        body = self._make(kind)
+        body = self._make_body(content_type)
         ended = self._clock()
-        self._bodies[kind] = ended + min(_LONGEST_S, _SHARE * (ended - began)), body
+        self._bodies[content_type] = ended + min(_LONGEST_S, _TIMES_AS_LONG * (ended - began)), body
         return body

@@ -1,7 +1,7 @@
-"""The HTTP door of a node that serves nobody: alive, not ready, and why. Nothing else is answered.
+"""The HTTP door of a node that may not serve: it answers that it is alive, and why it is not ready.
 
-For a node whose database does not show what it must. Whoever asks for more gets the reason as a problem, so
-that people at the page, in the chat and at `ccn status` read what an operator has to do.
+A node opens it when its database lacks what the node remembers. Every other request gets the reason as a
+problem. So people at the page, in the chat and at `ccn status` read what an operator has to do.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ _LOOK_DEADLINE_S = 15.0
 
 
 async def serve_until_mended(
-    chosen: settings.Settings, look: Callable[[], Awaitable[None]], told: asyncio.Event
+    node_settings: settings.Settings, check: Callable[[], Awaitable[None]], stop: asyncio.Event
 ) -> None:
-    """Stay so until `look` raises nothing any more, or until told to stop."""
+    """Serve the closed door until `check` raises no error any more, or until `stop`."""
     mended, done = asyncio.Event(), asyncio.Event()
 
     async def check_record() -> None:
-        await look()
+        await check()
         mended.set()
         raise errors.Unavailable("the doors are about to open")
 
     ready = readiness.Readiness(
         {"record": check_record}, interval_s=_LOOK_AGAIN_S, deadline_s=_LOOK_DEADLINE_S
     )
-    made, grace_s = create_closed_app(chosen.node.id, ready, chosen.http), chosen.node.shutdown_timeout_s
-    with contextlib.closing(server.listen_on_port(chosen.http)) as listening:
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(server.serve_app(made, listening, done, grace_s, chosen.http), name="http")
-            parts.create_task(ready.watch_probes(), name="readiness")
-            await database_check.wait_for_first(told, mended)
+    http, grace_s = node_settings.http, node_settings.node.shutdown_timeout_s
+    closed_app = create_closed_app(node_settings.node.id, ready, http)
+    with contextlib.closing(server.listen_on_port(http)) as listening:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.serve_app(closed_app, listening, done, grace_s, http), name="http")
+            tasks.create_task(ready.watch_probes(), name="readiness")
+            await database_check.wait_for_first(stop, mended)
             done.set()
             ready.stop()
 
 
-def create_closed_app(node: str, ready: readiness.Readiness, chosen: settings.HttpSettings) -> FastAPI:
-    """The application; it asks nobody but `ready`."""
-    made = app.create_bare_app(chosen)
-    problems.install_handlers(made)
-    for router in (system.make_router(made, node, ready), _make_refusing_router(ready)):
-        made.router.routes.extend(router.routes)
-    return made
+def create_closed_app(node: str, ready: readiness.Readiness, http: settings.HttpSettings) -> FastAPI:
+    """Create the application of the closed door, which needs nothing but `ready`."""
+    closed_app = app.create_bare_app(http)
+    problems.install_handlers(closed_app)
+    for router in (system.make_router(closed_app, node, ready), _make_refusing_router(ready)):
+        closed_app.router.routes.extend(router.routes)
+    return closed_app
 
 
 def _make_refusing_router(ready: readiness.Readiness) -> APIRouter:

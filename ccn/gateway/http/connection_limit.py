@@ -1,9 +1,13 @@
-"""Who may be connected to the HTTP door, so that no address keeps the others out.
+"""Decides which connections the HTTP door keeps, so that no address keeps the others out.
 
-A connection is silent until its first byte, waits while no request of it is complete, and is busy while one
-is answered. At a limit whoever has waited longest gives way: of its own address first, then of all. Silent
-ones take nobody's place, so a flood of them cannot push out somebody whose request comes with its first
-bytes. Only where all are busy is anybody turned away, and then `/health` and `/ready` are answered still.
+    silent   no byte has come: not counted at the limits below, but limited in number
+    waiting  no complete request has come, or none since the last answer
+    busy     a request is being answered
+
+At the limit of an address, its connection that has waited longest is closed; at the limit of the node, the
+one that has waited longest of all. Silent connections take no place from others, so a flood of them cannot
+push out a client that sends its request at once. A new connection is refused only if all are busy.
+`/health` and `/ready` are answered even then.
 """
 
 from __future__ import annotations
@@ -21,13 +25,13 @@ from ccn.gateway import limiting
 from ccn.gateway.http import problems
 
 ALWAYS = frozenset((b"/health", b"/ready"))
-"""Answered from memory, however many are here: a node that is full must not look like one that is dead."""
+"""Paths that are always answered, from memory: a full node must not look like a dead one."""
 BACKLOG = 1_024
-"""Connections that may wait to be accepted; of those that were, as many may have said nothing yet."""
+"""Connections that may wait to be accepted. As many accepted ones may be silent."""
 
 
 class ClientConnection:
-    """One connection; `place` is None until it has said something."""
+    """One connection. `place` is None while it is silent."""
 
     __slots__ = ("address", "place", "transport")
 
@@ -37,105 +41,106 @@ class ClientConnection:
 
 
 class _AddressConnections:
-    """What one address has here."""
+    """The connections of one address that are not silent."""
 
-    __slots__ = ("seated", "waiting")
+    __slots__ = ("counted", "waiting")
 
     def __init__(self) -> None:
-        self.seated = 0
+        self.counted = 0
         self.waiting = dict[ClientConnection, None]()
 
 
 class ConnectionLimit:
     """The connections of one door."""
 
-    def __init__(self, chosen: settings.HttpSettings) -> None:
-        self._limit, self._of_one = chosen.connection_limit, chosen.address_limit
-        self._silent_limit = silent_limit(chosen)
-        self._proxies = trusted_proxies(chosen)
+    def __init__(self, http: settings.HttpSettings) -> None:
+        self._limit, self._address_limit = http.connection_limit, http.address_limit
+        self._silent_limit = silent_limit(http)
+        self._proxies = trusted_proxies(http)
         self._silent = dict[ClientConnection, None]()
         self._waiting = dict[ClientConnection, None]()
         self._addresses = dict[str, _AddressConnections]()
-        self._seated = 0
+        self._counted = 0
 
     def add_connection(self, transport: asyncio.Transport, host: str) -> ClientConnection:
-        """A connection was made, and has said nothing yet. Whose one of a proxy is, nobody knows here."""
-        visitor = ClientConnection(
+        """Add a new connection, which is silent. One from a trusted proxy counts for no address here."""
+        connection = ClientConnection(
             transport, "" if host in self._proxies else limiting.normalise_address(host)
         )
-        self._silent[visitor] = None
+        self._silent[connection] = None
         if len(self._silent) > self._silent_limit:
-            self._turn_out(next(iter(self._silent)), "silent")
-        return visitor
+            self._close_connection(next(iter(self._silent)), "silent")
+        return connection
 
-    def begin_request(self, visitor: ClientConnection) -> errors.Unavailable | None:
-        """A request of it is complete; why it cannot be answered now, if so."""
-        if (refused := self._take_place(visitor)) is None:
-            self._stop_waiting(visitor)
+    def begin_request(self, connection: ClientConnection) -> errors.Unavailable | None:
+        """Note that a complete request came. Returns an error if it cannot be answered now."""
+        if (refused := self._take_place(connection)) is None:
+            self._stop_waiting(connection)
         return refused
 
-    def await_request(self, visitor: ClientConnection) -> errors.Unavailable | None:
-        """It has said something, and the next request is not complete; why it cannot stay, if so."""
-        if (refused := self._take_place(visitor)) is None and visitor.place is not None:
-            self._waiting[visitor] = visitor.place.waiting[visitor] = None
+    def await_request(self, connection: ClientConnection) -> errors.Unavailable | None:
+        """Note that the next request is not complete. Returns an error if the connection cannot stay."""
+        if (refused := self._take_place(connection)) is None and connection.place is not None:
+            self._waiting[connection] = connection.place.waiting[connection] = None
         return refused
 
-    def remove_connection(self, visitor: ClientConnection) -> None:
-        """The connection has ended; saying it twice changes nothing."""
-        self._silent.pop(visitor, None)
-        self._stop_waiting(visitor)
-        if (place := visitor.place) is None:
+    def remove_connection(self, connection: ClientConnection) -> None:
+        """Forget a connection that has ended. Removing it twice does no harm."""
+        self._silent.pop(connection, None)
+        self._stop_waiting(connection)
+        if (place := connection.place) is None:
             return
-        visitor.place = None
-        self._seated -= 1
-        place.seated -= 1
-        if not place.seated:
-            del self._addresses[visitor.address]
+        connection.place = None
+        self._counted -= 1
+        place.counted -= 1
+        if not place.counted:
+            del self._addresses[connection.address]
 
-    def _take_place(self, visitor: ClientConnection) -> errors.Unavailable | None:
-        """A place for it, and be it that of whoever has waited longest."""
-        if visitor.place is not None:
+    def _take_place(self, connection: ClientConnection) -> errors.Unavailable | None:
+        """Give a connection a place. At a limit, close the longest waiting one, or return an error."""
+        if connection.place is not None:
             return None
-        here = self._addresses.get(visitor.address)
-        if visitor.address and here is not None and here.seated >= self._of_one:
-            refused = self._make_room(here.waiting, "address", crowded_error(self._of_one))
-        elif self._seated >= self._limit:
+        same_address = self._addresses.get(connection.address)
+        if connection.address and same_address is not None and same_address.counted >= self._address_limit:
+            crowded = crowded_error(self._address_limit)
+            refused = self._make_room(same_address.waiting, "address", crowded)
+        elif self._counted >= self._limit:
             full = errors.Overloaded(f"all {self._limit} connections of this node are busy")
             refused = self._make_room(self._waiting, "full", full)
         else:
             refused = None
         if refused is None:
-            self._silent.pop(visitor, None)
-            visitor.place = self._addresses.setdefault(visitor.address, _AddressConnections())
-            visitor.place.seated += 1
-            self._seated += 1
+            self._silent.pop(connection, None)
+            connection.place = self._addresses.setdefault(connection.address, _AddressConnections())
+            connection.place.counted += 1
+            self._counted += 1
         return refused
 
     def _make_room(
-        self, waiting: dict[ClientConnection, None], why: str, otherwise: errors.Unavailable
+        self, waiting: dict[ClientConnection, None], reason: str, error: errors.Unavailable
     ) -> errors.Unavailable | None:
         if not waiting:
-            metrics.count_turned_away("http", why)
-            return otherwise
-        self._turn_out(next(iter(waiting)), why)
+            metrics.count_turned_away("http", reason)
+            return error
+        self._close_connection(next(iter(waiting)), reason)
         return None
 
-    def _turn_out(self, visitor: ClientConnection, why: str) -> None:
-        metrics.count_turned_away("http", why)
-        self.remove_connection(visitor)
-        visitor.transport.abort()  # what it never read would keep a closed one open for a minute
+    def _close_connection(self, connection: ClientConnection, reason: str) -> None:
+        metrics.count_turned_away("http", reason)
+        self.remove_connection(connection)
+        connection.transport.abort()  # unread data would keep a closed one open for a minute
 
-    def _stop_waiting(self, visitor: ClientConnection) -> None:
-        self._waiting.pop(visitor, None)
-        if visitor.place is not None:
-            visitor.place.waiting.pop(visitor, None)
+    def _stop_waiting(self, connection: ClientConnection) -> None:
+        self._waiting.pop(connection, None)
+        if connection.place is not None:
+            connection.place.waiting.pop(connection, None)
 
 
 class ForwardedLimit:
-    """The application behind proxies: of each address that they name, so many requests at once."""
+    """Wraps the application behind proxies: limits the requests at once of each address that they name."""
 
-    def __init__(self, app: ASGIApp, chosen: settings.HttpSettings) -> None:
-        self._app, self._limit, self._proxies = app, chosen.address_limit, trusted_proxies(chosen)
+    def __init__(self, app: ASGIApp, http: settings.HttpSettings) -> None:
+        self._app, self._limit, self._proxies = app, http.address_limit, trusted_proxies(http)
         self._running = Counter[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,19 +163,19 @@ class ForwardedLimit:
                 del self._running[address]
 
 
-def silent_limit(chosen: settings.HttpSettings) -> int:
-    """How many connections may have said nothing yet, besides those that have."""
-    return min(BACKLOG, chosen.connection_limit)
+def silent_limit(http: settings.HttpSettings) -> int:
+    """How many connections may be silent, besides those that are counted at the limit."""
+    return min(BACKLOG, http.connection_limit)
 
 
 def crowded_error(limit: int) -> errors.TooManyRequests:
-    """Said to an address that has too much open."""
+    """The error for an address whose connections are all busy."""
     return errors.TooManyRequests(f"{limit} connections of this address are busy; end some, or wait")
 
 
-def trusted_proxies(chosen: settings.HttpSettings) -> Container[str]:
-    """The addresses of proxies that are trusted, as the server itself reads them."""
-    trusted = ProxyHeadersMiddleware(_no_app, list(chosen.trusted_proxies)).trusted_hosts
+def trusted_proxies(http: settings.HttpSettings) -> Container[str]:
+    """The addresses of trusted proxies, parsed as uvicorn parses them."""
+    trusted = ProxyHeadersMiddleware(_no_app, list(http.trusted_proxies)).trusted_hosts
     return cast("Container[str]", trusted)
 
 

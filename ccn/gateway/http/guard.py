@@ -1,7 +1,7 @@
-"""What stands around every route: limits on bodies, and headers on every answer.
+"""Guards every route: limits the size and time of request bodies, and adds headers to every answer.
 
-Plain ASGI, because a wrapper around request and response objects would buffer streams. Headers that a slow
-client never finishes are limited in slow_clients.py; here the body has its size and its time.
+Plain ASGI, because a wrapper around request and response objects would buffer streams. `slow_clients`
+limits the time that a client has for its headers.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), usb=()",
     "Cache-Control": "no-store",
 }
-"""On every answer that does not say otherwise itself."""
+"""Added to every answer that does not set them itself."""
 
-_RAW = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+_ENCODED_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
 
 _ONLY_TLS = (b"strict-transport-security", b"max-age=31536000")
-"""Said where a proxy speaks TLS for us, and nowhere else: a browser remembers it for a year."""
+"""Added only where a proxy speaks TLS for us, because a browser remembers it for a year."""
 
-_CLOSE = {"Connection": "close"}  # what is left of the body will not be read
+_CLOSE = {"Connection": "close"}  # the rest of the body will not be read
 
 
 class Guard:
-    """The application, guarded."""
+    """Wraps an application and guards it."""
 
-    def __init__(self, app: ASGIApp, chosen: settings.HttpSettings) -> None:
-        self._app, self._chosen = app, chosen
+    def __init__(self, app: ASGIApp, http: settings.HttpSettings) -> None:
+        self._app, self._http = app, http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with a body that is limited in size and time."""
+        """Pass a request on, with its body limited in size and time."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -53,36 +53,37 @@ class Guard:
                 _add_headers(scope, message)
             await send(message)
 
-        await self._app(scope, _LimitedBody(scope, receive, self._chosen).receive_part, send_decorated)
+        await self._app(scope, _LimitedBody(scope, receive, self._http).receive_part, send_decorated)
 
 
 class _LimitedBody:
-    """What a client sends, until it is too much or takes too long. Both are problems like any other."""
+    """The body that a client sends. Raises a problem if it is too large or takes too long."""
 
-    def __init__(self, scope: Scope, receive: Receive, chosen: settings.HttpSettings) -> None:
-        self._receive, self._limit, self._patience_s = receive, chosen.body_limit, chosen.patience_s
-        self._until = asyncio.get_running_loop().time() + chosen.patience_s
-        announced = Headers(scope=scope).get("content-length", "")
-        self._announced = int(announced) if announced.isascii() and announced.isdigit() else 0
-        self._got = 0
+    def __init__(self, scope: Scope, receive: Receive, http: settings.HttpSettings) -> None:
+        self._receive, self._limit, self._patience_s = receive, http.body_limit, http.patience_s
+        self._deadline = asyncio.get_running_loop().time() + http.patience_s
+        content_length = Headers(scope=scope).get("content-length", "")
+        is_number = content_length.isascii() and content_length.isdigit()
+        self._announced = int(content_length) if is_number else 0
+        self._received = 0
         self._complete = False
 
     async def receive_part(self) -> Message:
-        """The next part. After the last one, a client may stay silent as long as it is answered."""
+        """Receive the next part. After the last one there is no deadline, as the client waits."""
         if self._complete:
             return await self._receive()
         if self._announced > self._limit:
             raise self._too_large_error()
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(
                 HTTPStatus.REQUEST_TIMEOUT, f"the body took longer than {self._patience_s:g} s", _CLOSE
             ) from None
-        self._got += len(message.get("body", b""))
+        self._received += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
-        if self._got > self._limit:
+        if self._received > self._limit:
             raise self._too_large_error()
         return message
 
@@ -94,12 +95,12 @@ class _LimitedBody:
 
 def _add_headers(scope: Scope, message: Message) -> None:
     headers = list(message.get("headers", ()))
-    said_itself = {name for name, _ in headers}
-    headers += [each for each in _RAW if each[0] not in said_itself]
+    own_names = {name for name, _ in headers}
+    headers += [header for header in _ENCODED_HEADERS if header[0] not in own_names]
     if scope["scheme"] == "https":
         headers.append(_ONLY_TLS)
-    if (said := auth.limit_verdict(scope)) is not None:
-        headers.append((b"x-ratelimit-limit", b"%d" % said.limit))
-        headers.append((b"x-ratelimit-remaining", b"%d" % said.remaining))
-        headers.append((b"x-ratelimit-reset", b"%d" % said.reset_s))
+    if (verdict := auth.limit_verdict(scope)) is not None:
+        headers.append((b"x-ratelimit-limit", b"%d" % verdict.limit))
+        headers.append((b"x-ratelimit-remaining", b"%d" % verdict.remaining))
+        headers.append((b"x-ratelimit-reset", b"%d" % verdict.reset_s))
     message["headers"] = headers

@@ -1,4 +1,4 @@
-"""Cursors: where a page ends, in words that only this door reads, so that what they hold can change."""
+"""Cursors: where a page ends, in a form that only this door reads, so the form can change."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ Cursor = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=PAGE_LIMIT, description="The largest number of entries.")]
 
-_PLACE = re.compile(r"p([1-9]\d{0,17})", re.ASCII)
-_NAME = re.compile(r"n([0-9a-f]{32})", re.ASCII)
+_SEQ = re.compile(r"p([1-9]\d{0,17})", re.ASCII)
+_ID = re.compile(r"n([0-9a-f]{32})", re.ASCII)
 
 
-def cursor_from_place(place: int) -> str:
-    """The cursor of a place in a conversation."""
-    return f"p{place}"
+def cursor_from_seq(seq: int) -> str:
+    """Make the cursor of a message in a conversation."""
+    return f"p{seq}"
 
 
-def cursor_from_id(name: UUID) -> str:
-    """The cursor of a thing that has an id."""
-    return f"n{name.hex}"
+def cursor_from_id(entry_id: UUID) -> str:
+    """Make the cursor of an entry that has an id."""
+    return f"n{entry_id.hex}"
 
 
-def place_from_cursor(cursor: str | None) -> int | None:
-    """The place of a cursor."""
-    found = _match_cursor(_PLACE, cursor)
-    return None if found is None else int(found)
+def seq_from_cursor(cursor: str | None) -> int | None:
+    """Read the number of a message from its cursor."""
+    digits = _match_cursor(_SEQ, cursor)
+    return None if digits is None else int(digits)
 
 
 def id_from_cursor(cursor: str | None) -> UUID | None:
-    """The id of a cursor."""
-    found = _match_cursor(_NAME, cursor)
-    return None if found is None else UUID(found)
+    """Read an id from its cursor."""
+    digits = _match_cursor(_ID, cursor)
+    return None if digits is None else UUID(digits)
 
 
-def _match_cursor(form: re.Pattern[str], cursor: str | None) -> str | None:
+def _match_cursor(pattern: re.Pattern[str], cursor: str | None) -> str | None:
     if cursor is None:
         return None
-    found = form.fullmatch(cursor)
-    if found is None:
-        raise errors.InputInvalid("the cursor is none that this list gave out")
-    return found[1]
+    match = pattern.fullmatch(cursor)
+    if match is None:
+        raise errors.InputInvalid("the cursor is not from a page of this list")
+    return match[1]

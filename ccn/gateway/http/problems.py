@@ -1,7 +1,7 @@
-"""Every way a request can fail, as application/problem+json with a stable code.
+"""Turns every failure of a request into application/problem+json with a code that never changes.
 
-One table from CCN's errors to statuses; what FastAPI and Starlette raise by themselves joins it. A
-message of ours is meant for the caller; one of anybody else's is not, so a defect says only that it is one.
+One table maps CCN's errors to statuses. Errors that FastAPI and Starlette raise join it. The text of our
+own errors is meant for the caller. The text of others is not, so a defect says only that it is one.
 """
 
 from __future__ import annotations
@@ -47,43 +47,44 @@ STATUS: Mapping[type[errors.CCNError], int] = {
     errors.PeerRefused: 502,
     errors.SpawnFailed: 502,
 }
-"""The nearest ancestor counts; the code is the name of the class itself."""
+"""An error has the status of its nearest ancestor here. Its code is made from the name of its own class."""
 
-_OTHERS = (400, 405, 408, 413, 414, 415)
-"""What is answered before any code of ours sees the request."""
+_EARLY_STATUSES = (400, 405, 408, 413, 414, 415)
+"""Statuses that are answered before any code of ours sees the request."""
 
-_NAMES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "input_invalid"}
-"""Codes of statuses that Python's releases spell differently; the others are called as their phrases."""
+_CODES: Mapping[int, str] = {413: "body_too_large", 414: "uri_too_long", 422: "input_invalid"}
+"""Codes of statuses whose phrases differ between releases of Python. Others are made from the phrase."""
 
 
-def describe_responses(shape: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """What every operation may answer besides its own, each status by its number."""
-    numbers = sorted({*STATUS.values(), *_OTHERS})
-    return {number: {"model": shape, "description": HTTPStatus(number).phrase} for number in numbers}
+def describe_responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Describe the failures that every operation may answer with, by status."""
+    numbers = sorted({*STATUS.values(), *_EARLY_STATUSES})
+    return {number: {"model": model, "description": HTTPStatus(number).phrase} for number in numbers}
 
 
 RESPONSES = describe_responses(schemas.Problem)
-_REVOKING = "/token/revoke"
-_OAUTH: Mapping[str, Mapping[int, str]] = {
+_REVOKE_PATH = "/token/revoke"
+_OAUTH_ERRORS: Mapping[str, Mapping[int, str]] = {
     "/token": {401: "invalid_grant", 422: "invalid_request", 503: "temporarily_unavailable"},
-    _REVOKING: {400: "unsupported_token_type", 422: "invalid_request", 503: "temporarily_unavailable"},
+    _REVOKE_PATH: {400: "unsupported_token_type", 422: "invalid_request", 503: "temporarily_unavailable"},
 }
-"""What OAuth2 calls it (RFC 6749, section 5.2; RFC 7009): its libraries read this, and no code of ours."""
+"""The names of OAuth2 (RFC 6749, section 5.2; RFC 7009). Its libraries read these instead of our codes."""
 
 _RETRY_AFTER_S = "1"
 _CHALLENGE = 'Bearer realm="ccn"'
-_FAULTS = 20
-_WHERE = 100
+_FAULT_LIMIT = 20
+_PLACE_LENGTH = 100
 
 
-def new_router(prefix: str = "", **about: Any) -> APIRouter:
-    """Routes that tell in the OpenAPI document of the problems they may answer."""
-    named: Callable[[APIRoute], str] = attrgetter("name")  # generated clients call it so
-    return APIRouter(prefix=prefix, generate_unique_id_function=named, **{"responses": RESPONSES, **about})
+def new_router(prefix: str = "", **options: Any) -> APIRouter:
+    """Make a router whose routes list the problems in the OpenAPI document."""
+    read_name: Callable[[APIRoute], str] = attrgetter("name")  # names the methods of generated clients
+    options = {"responses": RESPONSES, **options}
+    return APIRouter(prefix=prefix, generate_unique_id_function=read_name, **options)
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make every failure of `app` a problem."""
+    """Answer every failure of `app` with a problem."""
     app.add_exception_handler(errors.CCNError, _answer_ccn_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, answer_http_error)
@@ -91,7 +92,7 @@ def install_handlers(app: FastAPI) -> None:
 
 
 def describe_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """Tell in the OpenAPI document that problems have a media type of their own."""
+    """Give problems their own media type in the OpenAPI document."""
     operations = (each for methods in document["paths"].values() for each in methods.values())
     for answer in (each for operation in operations for each in operation["responses"].values()):
         content = answer.get("content", {})
@@ -108,12 +109,12 @@ def status_of_error(error: type[errors.CCNError]) -> int:
 
 
 def code_of_error(error: type[errors.CCNError]) -> str:
-    """`TurnRunning` is `turn_running`."""
+    """The code of one of our errors: `TurnRunning` is `turn_running`."""
     return error_codes.code_from_name(error.__name__)
 
 
 def answer_error(error: errors.CCNError) -> Response:
-    """What is answered where there is no application that would raise it."""
+    """Make the response for an error where no application could raise it."""
     number = status_of_error(type(error))
     return _make_response(
         number, code_of_error(type(error)), detail=str(error), headers=advice_headers(error, number)
@@ -121,7 +122,7 @@ def answer_error(error: errors.CCNError) -> Response:
 
 
 def answer_status(number: int, detail: str) -> Response:
-    """The same for what is no error of ours."""
+    """Make the response for a status that no error of ours stands for."""
     return _make_response(number, _code_of_status(number), detail=detail)
 
 
@@ -131,14 +132,18 @@ async def _answer_ccn_error(request: Request, error: Exception) -> Response:
     number = status_of_error(kind)
     if number == HTTPStatus.INTERNAL_SERVER_ERROR:
         return await _answer_defect(request, error)
-    named = _OAUTH.get(request.url.path, {}).get(number, "")
+    oauth_error = _OAUTH_ERRORS.get(request.url.path, {}).get(number, "")
     return _make_response(
-        number, code_of_error(kind), detail=str(error), headers=advice_headers(error, number), error=named
+        number,
+        code_of_error(kind),
+        detail=str(error),
+        headers=advice_headers(error, number),
+        oauth_error=oauth_error,
     )
 
 
 def advice_headers(error: Exception, number: int) -> Mapping[str, str]:
-    """The headers that tell a program what to do."""
+    """Make the headers that advise a program what to do after an error."""
     match error:
         case errors.TooManyRequests(retry_after_s=wait_s) | errors.BudgetSpent(retry_after_s=float(wait_s)):
             return {"Retry-After": str(math.ceil(wait_s))}
@@ -155,58 +160,58 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = tuple(
         schemas.Fault(where=describe_place(fault["loc"]), why=describe_fault(fault["msg"]))
-        for fault in error.errors()[:_FAULTS]
+        for fault in error.errors()[:_FAULT_LIMIT]
     )
     path = request.url.path
     return _make_response(
-        400 if path == _REVOKING else 422,
+        400 if path == _REVOKE_PATH else 422,
         "input_invalid",
         detail="the request cannot be used as it is",
         faults=faults,
-        error=_OAUTH.get(path, {}).get(422, ""),
+        oauth_error=_OAUTH_ERRORS.get(path, {}).get(422, ""),
     )
 
 
 def describe_place(place: tuple[object, ...]) -> str:
-    """A place in the request; a part of it may be whatever the client called a field.
+    """Describe a place in the request. A part of it may be any name that a client gave a field.
 
-    Parts with brackets name a validator of ours, and no place.
+    Leave out parts with brackets: they name one of our validators and no place.
     """
     parts = [str(part) for part in place if "[" not in str(part)]
-    return make_writable(".".join(parts))[:_WHERE]
+    return make_writable(".".join(parts))[:_PLACE_LENGTH]
 
 
-def describe_fault(told: str) -> str:
-    """What is wrong there."""
-    return make_writable(told).removeprefix("Value error, ")
+def describe_fault(text: str) -> str:
+    """Describe what is wrong at a place, from the text of pydantic."""
+    return make_writable(text).removeprefix("Value error, ")
 
 
 def make_writable(text: str) -> str:
-    """What can be written: JSON can name a lone surrogate, UTF-8 cannot."""
+    """Replace lone surrogates, which JSON can hold and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
-    """What Starlette says by itself: no such path, no such method, too much of something."""
+    """Answer an error that Starlette raised: an unknown path or method, or too large a request."""
     assert isinstance(error, HTTPException)
     detail = "" if error.detail == HTTPStatus(error.status_code).phrase else str(error.detail)
-    name, headers = _code_of_status(error.status_code), dict(error.headers or {})
+    code, headers = _code_of_status(error.status_code), dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = allowed_methods(request)
-    return _make_response(error.status_code, name, detail=detail, headers=headers)
+    return _make_response(error.status_code, code, detail=detail, headers=headers)
 
 
 def allowed_methods(request: Request) -> str:
-    """Every method of the path. Starlette names those of the first route alone that knows the path."""
+    """List all methods of the path. Starlette lists only those of the first route that matches it."""
     routes = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
     methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _code_of_status(number: int) -> str:
-    """The code of a status that stands for itself."""
+    """The code of a status without an error of ours."""
     phrase = HTTPStatus(number).phrase
-    return _NAMES.get(number) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
+    return _CODES.get(number) or re.sub(r"[^a-z]+", "_", phrase.lower()).strip("_")
 
 
 async def _answer_defect(request: Request, error: Exception) -> Response:
@@ -216,21 +221,21 @@ async def _answer_defect(request: Request, error: Exception) -> Response:
 
 def _make_response(
     number: int,
-    name: str,
+    code: str,
     *,
     detail: str = "",
     faults: tuple[schemas.Fault, ...] = (),
     headers: Mapping[str, str] | None = None,
-    error: str = "",
+    oauth_error: str = "",
 ) -> Response:
     problem = schemas.Problem(
-        type=f"urn:ccn:problem:{name}",
+        type=f"urn:ccn:problem:{code}",
         title=HTTPStatus(number).phrase,
         status=number,
-        code=name,
+        code=code,
         detail=detail,
         faults=faults,
-        error=error,
+        error=oauth_error,
     )
     return Response(
         problem.model_dump_json(exclude_defaults=True),

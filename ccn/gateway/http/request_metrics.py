@@ -11,23 +11,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ccn import metrics
 
-_UNMATCHED = "unmatched"  # whatever a stranger types must not become a label
+_UNMATCHED = "unmatched"  # a path that a stranger made up must not become a label
 
 
 class RequestMetrics:
-    """The application, measured."""
+    """Wraps an application and measures its requests."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and see what is answered; an exception counts as 500."""
+        """Pass the request on and count the status of its answer. An exception counts as 500."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         status = 500
 
-        async def send_watched(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -35,7 +35,7 @@ class RequestMetrics:
 
         began = time.perf_counter()
         try:
-            await self._app(scope, receive, send_watched)
+            await self._app(scope, receive, send_and_note_status)
         finally:
             route = getattr(scope.get("route"), "path_format", _UNMATCHED)
             metrics.count_answer(scope["method"], route, status, time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""`/token`: passwords and refresh tokens for access tokens, and their end; `/api/v1/me`: who shows one."""
+"""The routes `/token`, which give out tokens and end them, and `/api/v1/me`, which shows their user."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def make_router() -> APIRouter:
-    """The routes that give out tokens."""
+    """Make the routes of accounts."""
     router = problems.new_router(tags=["accounts"])
 
     @router.post("/token", dependencies=[Depends(auth.admit_anybody)])
     async def issue_token(
-        request: Request, response: Response, shown: Annotated[schemas.SignInRequest, Form()]
+        request: Request, response: Response, form: Annotated[schemas.SignInRequest, Form()]
     ) -> schemas.TokensAnswer:
         """Sign in with a name and a password, or renew (OAuth2, RFC 6749 sections 4.3 and 6).
 
         An access token is good for minutes, a refresh token for one use. A refresh token that is used a
         second time ends its whole sign-in: one of the two uses was a thief's.
         """
-        if shown.grant_type == "refresh_token":
-            return await _renew_tokens(request, response, shown.refresh_token)
-        desk = auth.get_context(request)
-        address = limiting.counting_key(ANYBODY, auth.client_address(request))
-        key = f"{address}/{shown.username.strip().lower()}"
-        said = await desk.limiter.count_sign_in(key)
-        if not said.allowed:
+        if form.grant_type == "refresh_token":
+            return await _renew_tokens(request, response, form.refresh_token)
+        context = auth.get_context(request)
+        address_key = limiting.counting_key(ANYBODY, auth.client_address(request))
+        verdict = await context.limiter.count_sign_in(f"{address_key}/{form.username.strip().lower()}")
+        if not verdict.allowed:
             raise errors.TooManyRequests(
-                f"too many attempts to sign in; wait for {said.reset_s} s", said.reset_s
+                f"too many attempts to sign in; wait for {verdict.reset_s} s", verdict.reset_s
             )
-        return _answer_tokens(response, await _sign_in(desk, shown, auth.client_address(request)))
+        return _answer_tokens(response, await _sign_in(context, form, auth.client_address(request)))
 
     @router.post("/token/refresh", dependencies=[Depends(auth.admit_anybody)])
     async def refresh_token(
-        request: Request, response: Response, shown: schemas.RefreshRequest
+        request: Request, response: Response, body: schemas.RefreshRequest
     ) -> schemas.TokensAnswer:
         """Exchange a refresh token for new tokens, like `/token` with grant type `refresh_token`."""
-        return await _renew_tokens(request, response, shown.refresh_token)
+        return await _renew_tokens(request, response, body.refresh_token)
 
     @router.post("/token/revoke", dependencies=[Depends(auth.count_address)])
     async def revoke_token(
-        request: Request, response: Response, shown: Annotated[schemas.RevokeRequest, Form()]
+        request: Request, response: Response, form: Annotated[schemas.RevokeRequest, Form()]
     ) -> None:
         """Sign out (RFC 7009): an access or a refresh token ends the whole sign-in that it is from.
 
-        The token is the only credential needed. A token that does not count gets the same answer. The
+        The token is the only credential needed. A token that is not valid gets the same answer. The
         sign-in ends at once on this node, and within CCN_ACCOUNTS_RECHECK_S on the others.
         """
         response.headers.update(_NO_STORE)
-        await auth.get_context(request).require_accounts().end_sign_in(shown.token)
+        await auth.get_context(request).require_accounts().end_sign_in(form.token)
 
     @router.get("/api/v1/me")
     async def get_me(caller: Annotated[Caller, Depends(auth.require_user)]) -> schemas.MeAnswer:
         """Show the user that the credential stands for, and what it may do."""
-        assert caller.user is not None, "everybody above PUBLIC is somebody"
+        assert caller.user is not None, "a caller above PUBLIC has a user"
         return schemas.MeAnswer(id=caller.user, name=caller.name, tier=caller.tier.value)
 
     return router
 
 
-async def _sign_in(desk: auth.AuthContext, shown: schemas.SignInRequest, address: str) -> Grant:
-    guesses, who, name = desk.limiter.guesses, limiting.counting_key(ANYBODY, address), shown.username
-    guesses.check_sign_in(name, who)
+async def _sign_in(context: auth.AuthContext, form: schemas.SignInRequest, address: str) -> Grant:
+    guesses, name = context.limiter.guesses, form.username
+    address_key, network = limiting.counting_key(ANYBODY, address), guessing.mask_address(address)
+    guesses.check_sign_in(name, address_key)
     try:
-        grant = await desk.require_accounts().sign_in(name, shown.password, guessing.mask_address(address))
+        grant = await context.require_accounts().sign_in(name, form.password, network)
     except errors.SignInRefused:
-        await guesses.count_refusal(name, who)
+        await guesses.count_refusal(name, address_key)
         raise
-    guesses.remember_success(name, who)
+    guesses.remember_success(name, address_key)
     return grant
 
 

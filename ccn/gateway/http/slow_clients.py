@@ -1,7 +1,7 @@
-"""A client has so long, and so many bytes, for its headers, and a place: uvicorn's protocols, with an end.
+"""Limits the time and the bytes that a client has for its headers: uvicorn's protocols with an end.
 
-uvicorn limits neither by itself: a thousand connections that send one byte a minute would stay for ever.
-Who may stay of many is decided in connection_limit.py, which is told here what a connection does.
+uvicorn limits neither. A thousand connections that send one byte a minute would stay for ever. This module
+reports what each connection does to `connection_limit`, which decides which connections may stay.
 """
 
 from __future__ import annotations
@@ -20,65 +20,71 @@ _TOO_LONG = f"the head of a request has at most {HEAD_LIMIT} bytes"
 
 
 def make_protocols(
-    door: ConnectionLimit, patience_s: float
+    connections: ConnectionLimit, patience_s: float
 ) -> tuple[type[HttpToolsProtocol], type[WebSocketsSansIOProtocol]]:
-    """For requests and for sockets. uvicorn makes one for each connection, and gives it nothing of ours."""
+    """Make the protocol classes for HTTP and for WebSockets.
+
+    uvicorn makes an instance for each connection and passes it no argument of ours, so the classes close
+    over the arguments of this function.
+    """
 
     class LimitedWebSocket(WebSocketsSansIOProtocol):
-        """Keeps the place of the connection that it took over."""
+        """Keeps the place of the HTTP connection that became this WebSocket."""
 
         client_connection: ClientConnection | None = None
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self.client_connection is not None:
-                door.remove_connection(self.client_connection)
+                connections.remove_connection(self.client_connection)
             super().connection_lost(exc)
 
     class LimitedHttp(HttpToolsProtocol):
-        """Ends a connection whose next request does not begin in time, or is nothing but headers."""
+        """Ends a connection whose next request does not come in time, or has too large a head."""
 
         _client_connection: ClientConnection
-        _late: asyncio.TimerHandle | None = None
-        _last = False  # whether what is answered now ends the connection
-        _head = 0  # bytes of a head that is not complete
-        _chunk = 0
-        _complete = True  # the head of the newest request
+        _head_timer: asyncio.TimerHandle | None = None
+        _last = False  # whether the connection ends after the answer to the request that is under way
+        _head_bytes = 0  # received of a head that is not complete
+        _chunk_bytes = 0  # of the data that is being parsed
+        _complete = True  # whether the head of the newest request is complete
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._client_connection = door.add_connection(transport, self.client[0] if self.client else "")
-            self._late = self.loop.call_later(patience_s, transport.close)
+            self._client_connection = connections.add_connection(
+                transport, self.client[0] if self.client else ""
+            )
+            self._head_timer = self.loop.call_later(patience_s, transport.close)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            door.remove_connection(self._client_connection)
+            connections.remove_connection(self._client_connection)
             self._cancel_timer()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            before, self._chunk = self._complete, len(data)
+            was_complete, self._chunk_bytes = self._complete, len(data)
             super().data_received(data)
-            if self._complete and before:
+            if self._complete and was_complete:
                 return
-            self._head = 0 if self._complete else self._head + len(data)
+            self._head_bytes = 0 if self._complete else self._head_bytes + len(data)
             if self.transport.is_closing() or self._complete:
                 return
-            if self._head > HEAD_LIMIT:
+            if self._head_bytes > HEAD_LIMIT:
                 self.send_400_response(_TOO_LONG)
-            elif door.await_request(self._client_connection) is not None:
+            elif connections.await_request(self._client_connection) is not None:
                 self.transport.abort()
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
             self._complete = False
-            if self._late is None:
-                self._late = self.loop.call_later(patience_s, self.transport.close)
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(patience_s, self.transport.close)
 
         def on_headers_complete(self) -> None:
             self._cancel_timer()
             self._complete = True
-            if self._head + self._chunk > HEAD_LIMIT and self._head_size() > HEAD_LIMIT:
+            if self._head_bytes + self._chunk_bytes > HEAD_LIMIT and self._head_size() > HEAD_LIMIT:
                 self._answer_instead(problems.answer_status(431, _TOO_LONG))
-            elif (refused := door.begin_request(self._client_connection)) is not None:
+            elif (refused := connections.begin_request(self._client_connection)) is not None:
                 self._last = True
                 if self.url.partition(b"?")[0] not in connection_limit.ALWAYS:
                     self._answer_instead(problems.answer_error(refused))
@@ -89,30 +95,30 @@ def make_protocols(
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self.cycle.response_complete and not self.transport.is_closing():
-                door.await_request(self._client_connection)
+                connections.await_request(self._client_connection)
 
         def handle_websocket_upgrade(self) -> None:
             super().handle_websocket_upgrade()
-            taken = self.transport.get_protocol()
-            assert isinstance(taken, LimitedWebSocket)
-            taken.client_connection = self._client_connection
+            websocket = self.transport.get_protocol()
+            assert isinstance(websocket, LimitedWebSocket)
+            websocket.client_connection = self._client_connection
 
-        def _answer_instead(self, instead: ASGIApp) -> None:
-            """Answer so in place of the application, and end the connection."""
-            self.app, self._last = instead, True
+        def _answer_instead(self, response: ASGIApp) -> None:
+            """Send this response in place of the application's, and end the connection."""
+            self.app, self._last = response, True
 
         def _should_upgrade(self) -> bool:
             return not self._last and super()._should_upgrade()
 
         def _unsupported_upgrade_warning(self) -> None:
-            """The answer says what there is to say."""
+            """Log nothing: the answer says that the upgrade failed."""
 
         def _head_size(self) -> int:
             return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
         def _cancel_timer(self) -> None:
-            if self._late is not None:
-                self._late.cancel()
-                self._late = None
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
 
     return LimitedHttp, LimitedWebSocket

@@ -1,4 +1,4 @@
-"""What a node says about itself: alive, ready, its metrics and its reference. The page is in page.py."""
+"""The routes by which a node describes itself: health, readiness, metrics, and the reference of its API."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ _NO_SCRIPTS = {
 
 
 def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
-    """The routes that need no character, no conversation and no account."""
-    router, scraped = (
-        problems.new_router(tags=["system"]),
-        FreshBodies(lambda kind: metrics.render_page(kind)[0]),
-    )
+    """Make the routes that need no account."""
+    router = problems.new_router(tags=["system"])
+    metrics_pages = FreshBodies(lambda content_type: metrics.render_page(content_type)[0])
 
     @cache
     def encode_document() -> CachedBody:
@@ -52,16 +50,18 @@ def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRoute
             node=node,
             pid=os.getpid(),
             checks=tuple(
-                schemas.ReadyCheck(name=c.name, passes=c.passes, needed=c.needed, reason=c.reason)
-                for c in ready.checks
+                schemas.ReadyCheck(
+                    name=check.name, passes=check.passes, needed=check.needed, reason=check.reason
+                )
+                for check in ready.checks
             ),
         )
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Show every series, for Prometheus."""
-        kind = metrics.choose_content_type(accept)
-        return Response(scraped.get_body(kind), headers={"Content-Type": kind})
+        content_type = metrics.choose_content_type(accept)
+        return Response(metrics_pages.get_body(content_type), headers={"Content-Type": content_type})
 
     @router.get("/openapi.json", include_in_schema=False)
     async def get_document(if_none_match: Annotated[str, Header()] = "") -> Response:

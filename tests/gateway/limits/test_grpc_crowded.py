@@ -119,7 +119,7 @@ async def test_a_connection_over_which_nobody_calls_ends_and_one_with_a_stream_d
 @asynccontextmanager
 async def patient() -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server that waits a moment for messages, and gives an address two streams."""
-    made = grpc.aio.server(interceptors=(SlowCallers(patience_s=0.2, of_one=2),))
+    made = grpc.aio.server(interceptors=(SlowCallers(patience_s=0.2, address_limit=2),))
     health_pb2_grpc.add_HealthServicer_to_server(server.HealthService(("known",)), made)
     reflection.enable_server_reflection(("known",), made)
     port = made.add_insecure_port("127.0.0.1:0")

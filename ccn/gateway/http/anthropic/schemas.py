@@ -1,8 +1,8 @@
-"""The Messages API as far as a character speaks it. What it does not is refused by name, never ignored.
+"""The schemas of the Messages API, as far as characters support it. Other fields are refused by name.
 
-Some fields are taken although they change nothing, because what they ask for holds without them: `metadata`
-names somebody to the provider, `cache_control` marks what CCN marks by itself, `service_tier` is the one
-there is, and `context_management` clears thoughts and results of tools, of which no prompt of ours has any.
+Some fields are accepted although they change nothing, because CCN already does what they ask for.
+`metadata` names a user to the provider. `cache_control` marks what CCN marks by itself. `service_tier` has
+one value. `context_management` clears thoughts and results of tools, which our prompts never have.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class _RequestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _refuse_given(given: Any) -> Any:
-    if given:
+def _refuse_value(value: Any) -> Any:
+    if value:
         raise ValueError("characters do not take this; leave it out")
-    return given
+    return value
 
 
 Refused = Annotated[
     Any,
-    AfterValidator(_refuse_given),
+    AfterValidator(_refuse_value),
     WithJsonSchema(
         {
             "anyOf": [{"type": "null"}, {"type": "array", "items": {"type": "string"}, "maxItems": 0}],
@@ -36,17 +36,19 @@ Refused = Annotated[
         }
     ),
 ]
-"""What a character does not take: null, or an empty list or object, as clients send for nothing."""
+"""A field that characters do not take. Clients may send null or an empty list or object for nothing."""
 
 
-def _say_something(given: str) -> str:
-    if not given.strip():
+def _refuse_blank(text: str) -> str:
+    if not text.strip():
         raise ValueError("text must contain something else than whitespace")
-    return given
+    return text
 
 
-_Long = Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
-_Words = Annotated[_Long, AfterValidator(_say_something), Field(json_schema_extra={"pattern": SOMETHING})]
+_LongText = Annotated[Text, Field(max_length=message.CONTENT_LIMIT)]
+_NotBlank = Annotated[
+    _LongText, AfterValidator(_refuse_blank), Field(json_schema_extra={"pattern": SOMETHING})
+]
 
 
 class CacheControl(_RequestPart):
@@ -60,45 +62,47 @@ class TextBlock(_RequestPart):
     """A part of a message; characters read text only."""
 
     type: Literal["text"]
-    text: _Words
+    text: _NotBlank
     cache_control: CacheControl | None = None
     citations: Refused = None
 
 
-def _name_what_is_unreadable(given: Any) -> Any:
-    """Say of a picture or a tool's result that it is one, rather than what a text would have been."""
-    for block in given if isinstance(given, list) else ():
+def _refuse_other_blocks(content: Any) -> Any:
+    """Refuse pictures and tool results by their type: the error of a malformed text would mislead."""
+    for block in content if isinstance(content, list) else ():
         kind = block.get("type") if isinstance(block, dict) else None
         if isinstance(kind, str) and kind != "text":
             raise ValueError(f"characters read text only, and no block of type {kind[:40]}")
-    return given
+    return content
 
 
-_Readable = BeforeValidator(_name_what_is_unreadable)
-Content = Annotated[_Words | Annotated[list[TextBlock], Field(min_length=1, max_length=1_000)], _Readable]
-System = Annotated[_Long | Annotated[list[TextBlock], Field(max_length=1_000)], _Readable]
+_TextOnly = BeforeValidator(_refuse_other_blocks)
+Content = Annotated[
+    _NotBlank | Annotated[list[TextBlock], Field(min_length=1, max_length=1_000)], _TextOnly
+]
+System = Annotated[_LongText | Annotated[list[TextBlock], Field(max_length=1_000)], _TextOnly]
 
 
 class MessageParam(_RequestPart):
-    """One message."""
+    """One message of the conversation."""
 
     role: Literal["user", "assistant"]
     content: Content
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The text of all its blocks."""
         return join_text(self.content)
 
 
 class RequestMetadata(_RequestPart):
-    """Who asks, for the provider; it is not handed on."""
+    """Who asks. The provider is not told."""
 
     user_id: str | None = Field(default=None, max_length=512)
 
 
 class ContextEdit(_RequestPart):
-    """Something to clear from the context: nothing that the prompt of a character has."""
+    """Something to clear from the context, which the prompt of a character never has."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -117,14 +121,14 @@ class DisabledThinking(_RequestPart):
     type: Literal["disabled"]
 
 
-def _refuse_thinking(given: Any) -> Any:
-    if given and given != {"type": "disabled"}:
+def _refuse_thinking(thinking: Any) -> Any:
+    if thinking and thinking != {"type": "disabled"}:
         raise ValueError("characters do not take this; leave it out")
-    return given or None
+    return thinking or None
 
 
 class CountTokensRequest(_RequestPart):
-    """What is asked of a character, as a list of messages that ends with the user's."""
+    """A prompt for a character: a list of messages that ends with the user's."""
 
     model: str = Field(
         max_length=200, description="A character, as /v1/models lists them.", examples=["wren"]
@@ -147,7 +151,7 @@ class CountTokensRequest(_RequestPart):
 
 
 class CreateMessageRequest(CountTokensRequest):
-    """The same, to be answered."""
+    """A prompt for a character that it shall answer."""
 
     max_tokens: int = Field(ge=1, le=1_000_000, examples=[1_000])
     stream: bool | None = None
@@ -162,7 +166,7 @@ class CreateMessageRequest(CountTokensRequest):
 
 
 class MessageUsage(Schema):
-    """Tokens."""
+    """The tokens of a request and its reply."""
 
     input_tokens: int
     cache_creation_input_tokens: int
@@ -192,7 +196,7 @@ class CreateMessageAnswer(Schema):
 
 
 class TokenCount(Schema):
-    """How long a prompt is."""
+    """The length of a prompt."""
 
     input_tokens: int
 
@@ -207,7 +211,7 @@ class ModelEntry(Schema):
 
 
 class ModelsAnswer(Schema):
-    """A page of them."""
+    """A page of models."""
 
     data: tuple[ModelEntry, ...]
     has_more: bool
@@ -216,7 +220,7 @@ class ModelsAnswer(Schema):
 
 
 class ApiErrorReason(Schema):
-    """What went wrong."""
+    """The reason of an error."""
 
     type: str
     message: str
@@ -231,5 +235,5 @@ class ApiError(Schema):
 
 
 def join_text(content: str | list[TextBlock]) -> str:
-    """The text of a content, whichever way it was given."""
+    """Join the text of a content, which is a string or a list of blocks."""
     return content if isinstance(content, str) else "\n".join(block.text for block in content)

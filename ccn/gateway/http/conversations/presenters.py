@@ -107,7 +107,7 @@ def page_to_json(page: MessagePage) -> bytes:
         }
         for each in page.messages
     ]
-    following = None if page.before is None else paging.cursor_from_place(page.before)
+    following = None if page.before is None else paging.cursor_from_seq(page.before)
     return orjson.dumps({"messages": messages, "next": following}, option=orjson.OPT_UTC_Z)
 
 

@@ -199,7 +199,7 @@ def _add_reading_routes(router: APIRouter) -> None:
         limit: paging.Limit = 50,
     ) -> Response:
         """List the newest messages, in the order in which they were said. `next` leads to earlier ones."""
-        before = paging.place_from_cursor(cursor)
+        before = paging.seq_from_cursor(cursor)
         page = await conversations.load_history(context.pool, conversation_id, before=before, limit=limit)
         return presenters.json_response(presenters.page_to_json(page))
 

@@ -1,7 +1,7 @@
-"""An example for every body in the OpenAPI document, made from the models themselves.
+"""Makes an example for every body in the OpenAPI document, from the models themselves.
 
-So none is missing and none is out of date: a field says its own example, or is called like others that mean
-the same, or gets the plainest value of its type.
+So no example is missing or out of date. A field has an example of its own, or shares that of all fields
+with its name, or gets the plainest value of its type.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_NAMED: Mapping[str, object] = {
+_BY_NAME: Mapping[str, object] = {
     "access_token": "eyJhbGciOiJFZERTQSIs…",
     "active_instances": 3,
     "address": "http://127.0.0.1:7700",
@@ -77,11 +77,11 @@ _NAMED: Mapping[str, object] = {
     "version": "0.1.0",
     "votes": ["node-1", "node-2", "node-3"],
 }
-_FORMATS: Mapping[str, object] = {
+_BY_FORMAT: Mapping[str, object] = {
     "uuid": "0197b2a4-7d1c-7c1e-9a55-2f6f0f3d8c11",
     "date-time": "2026-11-28T10:44:36.413859Z",
 }
-_PLAIN: Mapping[str, object] = {
+_BY_TYPE: Mapping[str, object] = {
     "boolean": True,
     "integer": 1,
     "number": 0.5,
@@ -110,7 +110,7 @@ def add_examples(document: dict[str, Any]) -> dict[str, Any]:
     for operation in (each for methods in document["paths"].values() for each in methods.values()):
         for kind, body in operation.get("requestBody", {}).get("content", {}).items():
             if kind == "application/json" or "form" in kind:
-                body.setdefault("example", make_example(body["schema"], models, asked=True))
+                body.setdefault("example", make_example(body["schema"], models, is_request=True))
         for number, answer in operation["responses"].items():
             body = answer.get("content", {}).get("application/json")
             if body and number in {"200", "201"} and (example := make_example(body["schema"], models)):
@@ -119,45 +119,47 @@ def add_examples(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_example(
-    schema: JsonSchema, models: Mapping[str, JsonSchema], name: str = "", *, asked: bool = False
+    schema: JsonSchema, models: Mapping[str, JsonSchema], name: str = "", *, is_request: bool = False
 ) -> object:
-    """A value that the schema allows. What is asked has only what is needed or has an example."""
+    """Make a value that the schema allows. A request gets only required fields and those with examples."""
     if "$ref" in schema:
-        return make_example(models[schema["$ref"].rpartition("/")[2]], models, name, asked=asked)
-    if (told := _find_example(schema, name)) is not _NOTHING:
-        return told
+        return make_example(models[schema["$ref"].rpartition("/")[2]], models, name, is_request=is_request)
+    if (example := _find_example(schema, name)) is not _NOTHING:
+        return example
     if "properties" in schema:
-        return _fill_object(schema, models, asked=asked)
+        return _fill_object(schema, models, is_request=is_request)
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return make_example(choices[0], models, name, asked=asked)
+        return make_example(choices[0], models, name, is_request=is_request)
     if "items" in schema:
-        return [make_example(schema["items"], models, name, asked=asked)]
-    return _PLAIN.get(schema.get("type", "object"), {})
+        return [make_example(schema["items"], models, name, is_request=is_request)]
+    return _BY_TYPE.get(schema.get("type", "object"), {})
 
 
 def _find_example(schema: JsonSchema, name: str) -> object:
-    """What the schema says itself, or what fields of this name say and it allows."""
+    """Find the example of the schema itself, or one of the field's name that the schema allows."""
     if "const" in schema:
         return schema["const"]
     if schema.get("examples"):
         return schema["examples"][0]
-    named = _NAMED.get(name, _NOTHING)
+    by_name = _BY_NAME.get(name, _NOTHING)
     if choices := schema.get("enum"):
-        return named if named in choices else choices[0]
-    if named is not _NOTHING and _allows_value(schema, named):
-        return named
-    return _FORMATS.get(schema.get("format", ""), _NOTHING)
+        return by_name if by_name in choices else choices[0]
+    if by_name is not _NOTHING and _allows_value(schema, by_name):
+        return by_name
+    return _BY_FORMAT.get(schema.get("format", ""), _NOTHING)
 
 
 def _allows_value(schema: JsonSchema, value: object) -> bool:
-    kinds = [each.get("type") for each in schema.get("anyOf", [schema])]
-    return any(kind in kinds for kind, types in _TYPES.items() if type(value) in types)
+    allowed = [choice.get("type") for choice in schema.get("anyOf", [schema])]
+    return any(name in allowed for name, types in _TYPES.items() if type(value) in types)
 
 
-def _fill_object(schema: JsonSchema, models: Mapping[str, JsonSchema], *, asked: bool) -> dict[str, object]:
-    needed = schema.get("required", ())
+def _fill_object(
+    schema: JsonSchema, models: Mapping[str, JsonSchema], *, is_request: bool
+) -> dict[str, object]:
+    required = schema.get("required", ())
     return {
-        name: make_example(each, models, name, asked=asked)
-        for name, each in schema["properties"].items()
-        if not asked or name in needed or each.get("examples")
+        name: make_example(field, models, name, is_request=is_request)
+        for name, field in schema["properties"].items()
+        if not is_request or name in required or field.get("examples")
     }

@@ -1,7 +1,7 @@
-"""`/`: the page for people, and for programs a list of what they can ask here.
+"""Serves `/`: the page for people; for programs, a list of addresses they can ask.
 
 The page is a few files in `static`, without a build step. They are read once and served from memory, each
-under an address with a digest of all of them: so a browser caches them for ever, and never mixes two
+under an address with a digest of all of them. So a browser can cache them for ever, and never mixes two
 versions. The content policy lets the page run its own scripts and call its own cluster, and nothing else.
 """
 
@@ -36,7 +36,7 @@ LINKS = {
     "docs": "/docs",
     "openapi": "/openapi.json",
 }
-KINDS: Mapping[str, str] = {
+CONTENT_TYPES: Mapping[str, str] = {
     "css": "text/css; charset=utf-8",
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -68,7 +68,9 @@ class Assets:
 def load_assets() -> Assets:
     """Read the files, once: they do not change while the program runs."""
     folder = resources.files("ccn.gateway.http") / "static"
-    files = {each.name: each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
+    files = {
+        file.name: file.read_bytes() for file in sorted(folder.iterdir(), key=lambda entry: entry.name)
+    }
     digest = hashlib.sha256()
     for name, content in files.items():
         digest.update(f"{name} {len(content)}\n".encode() + content)
@@ -76,11 +78,12 @@ def load_assets() -> Assets:
 
 
 def make_router(node: str, list_addresses: HttpAddresses) -> APIRouter:
-    """The routes of the page and its files."""
+    """Make the routes of the page and its files."""
     router = problems.new_router(tags=["system"])
-    index = CachedBody(load_assets().index, KINDS["html"])
+    index = CachedBody(load_assets().index, CONTENT_TYPES["html"])
     files = {
-        name: CachedBody(body, KINDS[name.rpartition(".")[2]]) for name, body in load_assets().files.items()
+        name: CachedBody(body, CONTENT_TYPES[name.rpartition(".")[2]])
+        for name, body in load_assets().files.items()
     }
 
     @router.get(
@@ -122,7 +125,9 @@ def make_router(node: str, list_addresses: HttpAddresses) -> APIRouter:
 def build_policy(addresses: Iterable[str]) -> str:
     """Build the policy of what the page may call: this node, and the others for when this one is gone."""
     origins = sorted(_parse_origins(addresses))
-    sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]  # a policy lists them apart
+    sockets = [
+        f"ws{origin.removeprefix('http')}" for origin in origins
+    ]  # a policy lists sockets separately
     return _POLICY.format(" ".join(["'self'", *origins, *sockets]))
 
 
@@ -144,5 +149,5 @@ class AllowedOrigins(Collection[str]):
 
 
 def _parse_origins(addresses: Iterable[str]) -> frozenset[str]:
-    """Scheme, host and port of each address; what is no address is left out, as this goes into headers."""
+    """Read the scheme, host and port of each address. Leave out anything else: this goes into headers."""
     return frozenset(match[1] for each in addresses if (match := _ORIGIN.fullmatch(each)))

@@ -1,7 +1,7 @@
-"""`/docs`: the OpenAPI document as a page that needs no script and nothing from anybody else's server.
+"""Renders `/docs`: the OpenAPI document as a page without scripts and without files from other servers.
 
-FastAPI's own page loads Swagger UI from a public CDN, which an offline machine has not and an operator's
-content policy should refuse. This one shows each operation as somebody would call it, and what comes back.
+FastAPI's own page loads Swagger UI from a public CDN. An offline machine cannot reach that, and the content
+policy of an operator should refuse it. This page shows how to call each operation, and what it answers.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ td { border-bottom: 1px solid var(--line); }
 """
 _SIGN_IN = """KEY=ccn_…             # from `ccn key issue`, or an access token:
 curl $NODE/token -d username=ada --data-urlencode 'password=correct horse'"""
-_WHO = {"admin": "For admins.", "operating": "For admins."}
-_PUBLIC = ("/status", "/api/v1/metrics/realtime", "/token", "/token/refresh", "/token/revoke")
+_ACCESS_OF_GROUP = {"admin": "For admins.", "operating": "For admins."}
+_PUBLIC_PATHS = ("/status", "/api/v1/metrics/realtime", "/token", "/token/refresh", "/token/revoke")
 
 Document = Mapping[str, Any]
 
 
 def render_page(document: Document) -> str:
-    """The whole reference."""
+    """Render the whole reference."""
     info, paths = document["info"], document["paths"]
     models = document.get("components", {}).get("schemas", {})
     return (
@@ -75,12 +75,12 @@ def _render_contents(paths: Document) -> Iterator[str]:
 
 
 def _render_operations(paths: Document) -> Iterator[str]:
-    before = None
+    last_group = None
     for method, path, operation in _iterate_operations(paths):
         [group, *_] = operation.get("tags") or ["more"]
-        if group != before:
+        if group != last_group:
             yield f"<h2>{_escape_text(group)}</h2>"
-        before = group
+        last_group = group
         anchor = _make_anchor(method, path)
         yield f"<h3 id='{anchor}'><code><b>{method}</b> {_escape_text(path)}</code></h3>"
         yield f"<p>{_escape_text(operation.get('description') or operation.get('summary', ''))}</p>"
@@ -98,30 +98,34 @@ def _iterate_operations(paths: Document) -> Iterator[tuple[str, str, Document]]:
 
 
 def _describe_access(group: str, path: str, operation: Document) -> str:
-    if group in _WHO:
-        return _WHO[group]
+    if group in _ACCESS_OF_GROUP:
+        return _ACCESS_OF_GROUP[group]
     return (
-        "For anybody." if path in _PUBLIC or "security" not in operation else "For whoever has signed in."
+        "For anybody."
+        if path in _PUBLIC_PATHS or "security" not in operation
+        else "For callers who have signed in."
     )
 
 
 def _render_call(method: str, path: str, operation: Document) -> str:
-    """The line that somebody would type."""
-    shown = re.sub(r"\{(\w+)\}", lambda found: f"${found[1].upper()}", path)
-    needed = [
+    """Render the command that calls an operation."""
+    path_with_variables = re.sub(r"\{(\w+)\}", lambda match: f"${match[1].upper()}", path)
+    required = [
         each for each in operation.get("parameters", ()) if each["in"] == "query" and each.get("required")
     ]
-    asks = "&".join(f"{each['name']}={each['schema'].get('examples', ['…'])[0]}" for each in needed)
+    query = "&".join(f"{each['name']}={each['schema'].get('examples', ['…'])[0]}" for each in required)
     parts = ["curl", *(["-X", method] if method == "DELETE" else [])]
-    parts.append(f"'$NODE{shown}?{asks}'".replace("'", '"') if asks else f"$NODE{shown}")
-    if "security" in operation and path not in _PUBLIC:
+    url = f"$NODE{path_with_variables}"
+    parts.append(f'"{url}?{query}"' if query else url)
+    if "security" in operation and path not in _PUBLIC_PATHS:
         parts.append('-H "Authorization: Bearer $KEY"')
     body = operation.get("requestBody", {}).get("content", {})
-    for kind, told in body.items():
-        if "form" in kind:
-            return " ".join([*parts, *(f"-d '{name}={value}'" for name, value in told["example"].items())])
-        said = json.dumps(told.get("example", {}), ensure_ascii=False)
-        return " ".join([*parts, "-H 'Content-Type: application/json'"]) + f" \\\n  -d '{said}'"
+    for content_type, content in body.items():
+        if "form" in content_type:
+            fields = content["example"].items()
+            return " ".join([*parts, *(f"-d '{name}={value}'" for name, value in fields)])
+        data = json.dumps(content.get("example", {}), ensure_ascii=False)
+        return " ".join([*parts, "-H 'Content-Type: application/json'"]) + f" \\\n  -d '{data}'"
     return " ".join([*parts, *(["-X POST"] if method == "POST" else [])])
 
 
@@ -146,30 +150,30 @@ def _indent_json(example: object) -> str:
 
 def _list_parameters(operation: Document) -> Iterator[tuple[str, str]]:
     for parameter in operation.get("parameters", ()):
-        needed = "" if parameter.get("required") else ", optional"
-        yield f"{parameter['name']} ({parameter['in']}{needed})", parameter.get("description", "")
-    for kind, body in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"body ({kind})", _name_type(body.get("schema", {}))
+        suffix = "" if parameter.get("required") else ", optional"
+        yield f"{parameter['name']} ({parameter['in']}{suffix})", parameter.get("description", "")
+    for content_type, body in operation.get("requestBody", {}).get("content", {}).items():
+        yield f"body ({content_type})", _name_type(body.get("schema", {}))
 
 
 def _list_answers(operation: Document) -> Iterator[tuple[str, str]]:
-    failing = dict[str, list[str]]()
+    failures = dict[str, list[str]]()
     for status, answer in sorted(operation["responses"].items()):
         shapes = ", ".join(
-            f"{_name_type(content.get('schema', {}))} ({kind})"
-            for kind, content in answer.get("content", {}).items()
+            f"{_name_type(content.get('schema', {}))} ({content_type})"
+            for content_type, content in answer.get("content", {}).items()
         )
-        said = answer.get("description", "").removeprefix("Successful Response")
-        if said == HTTPStatus(int(status)).phrase:  # nothing that the number does not say
-            failing.setdefault(shapes, []).append(status)
+        description = answer.get("description", "").removeprefix("Successful Response")
+        if description == HTTPStatus(int(status)).phrase:  # it says no more than the number
+            failures.setdefault(shapes, []).append(status)
         else:
-            yield status, ": ".join(filter(None, (said, shapes)))
-    for shapes, statuses in failing.items():
+            yield status, ": ".join(filter(None, (description, shapes)))
+    for shapes, statuses in failures.items():
         yield " ".join(statuses), shapes
 
 
 def _render_problems() -> Iterator[str]:
-    """Every code that a door can answer with, from the tree of errors."""
+    """List every code that the door can answer with, from the tree of errors."""
     rows = (
         (
             f"{problems.status_of_error(kind)} {error_codes.code_from_name(kind.__name__)}",
@@ -192,12 +196,12 @@ def _render_models(schemas: Document) -> Iterator[str]:
     for name, schema in schemas.items():
         yield f"<h3 id='{_escape_text(name)}'>{_escape_text(name)}</h3>"
         yield f"<p>{_escape_text(schema.get('description', ''))}</p>"
-        needed = schema.get("required", ())
+        required = schema.get("required", ())
         yield _render_table(
             "Field",
             (
                 (
-                    field if field in needed else f"{field}?",
+                    field if field in required else f"{field}?",
                     ". ".join(filter(None, (_name_type(of), of.get("description", "")))),
                 )
                 for field, of in schema.get("properties", {}).items()
@@ -206,7 +210,7 @@ def _render_models(schemas: Document) -> Iterator[str]:
 
 
 def _name_type(schema: Document) -> str:
-    """What a value is, in a word or two."""
+    """Name the type of a value in a word or two."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if choices := schema.get("anyOf") or schema.get("oneOf"):

@@ -142,7 +142,7 @@ async def test_every_file_of_the_page_is_there_and_stays_for_ever(
         answer = await client.get(f"/{folder}/{name}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert answer.headers["content-type"] == page.KINDS[name.rpartition(".")[2]]
+        assert answer.headers["content-type"] == page.CONTENT_TYPES[name.rpartition(".")[2]]
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
