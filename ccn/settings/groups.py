@@ -19,7 +19,8 @@ class DatabaseSettings(SettingsGroup):
 
     url: SecretStr = Field(
         default=SecretStr(""),
-        description="Where PostgreSQL listens: postgresql://user:password@host:port/name.",
+        description="Where PostgreSQL listens: postgresql://user:password@host:port/name; "
+        "several as host:port,host:port.",
     )
     owner_url: SecretStr = Field(
         default=SecretStr(""),

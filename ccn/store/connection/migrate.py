@@ -21,7 +21,7 @@ from itertools import takewhile
 import asyncpg
 
 from ccn import errors
-from ccn.store.connection import failure, online, schema_files
+from ccn.store.connection import failure, hosts, online, schema_files
 from ccn.store.connection.pool import Connection
 from ccn.store.connection.schema_files import Migration
 
@@ -199,7 +199,7 @@ async def _wait_for_lock(connection: Connection, attempt: str) -> None:
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Connection]:
     """A connection to a server and a database that a schema can be in."""
-    connection = await asyncpg.connect(url, timeout=_CONNECT_WAIT_S, statement_cache_size=0)
+    connection = await hosts.connect(url, timeout=_CONNECT_WAIT_S, statement_cache_size=0)
     try:
         version = connection.get_server_version()
         if version.major < _OLDEST_SERVER:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncpg
 
 from ccn import errors
-from ccn.store.connection import codecs, failure, standbys
+from ccn.store.connection import codecs, failure, hosts, standbys
 from ccn.store.connection.standbys import CommitWarnings
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ async def open(  # noqa: A001 - pool.open(...)
     async with failure.translate_errors():
         connections = await asyncpg.create_pool(
             database.url.get_secret_value(),
+            connect=hosts.connect_for_pool,
             min_size=least,
             max_size=database.pool_size,
             init=partial(_prepare_connection, fence=fence),
@@ -223,7 +224,7 @@ async def open(  # noqa: A001 - pool.open(...)
 
 async def connect(database: settings.DatabaseSettings, name: str, fence: Fence | None = None) -> Connection:
     """One connection of its own, for the writer."""
-    connection = await asyncpg.connect(
+    connection = await hosts.connect(
         database.url.get_secret_value(),
         timeout=database.connect_timeout_s,
         command_timeout=database.statement_timeout_s,

@@ -126,6 +126,7 @@ class _Pretender:
         length = int.from_bytes(await reader.readexactly(4), "big")
         await reader.readexactly(length - 4)
         settings = {"server_version": self._version, "client_encoding": "UTF8", "TimeZone": "UTC"}
+        settings |= {"in_hot_standby": "off", "default_transaction_read_only": "off"}
         writer.write(_packet(b"R", bytes(4)))
         for name, value in settings.items():
             writer.write(_packet(b"S", f"{name}\0{value}\0".encode()))
