@@ -1,12 +1,11 @@
-"""The command line: one module for each family of commands, each translating words into calls below.
+"""The command line: one module for each group of commands, which turns words into calls of the code below.
 
-`Commands` names them all. A module is imported when one of its commands runs or its help is asked for, so
-that `ccn --help` answers at once.
+`Commands` lists all commands. A module is imported when one of its commands runs or shows its help, so that
+`ccn --help` answers at once.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated
 
@@ -28,11 +27,11 @@ _SELF_EXPLAINING = (
     errors.ReasonRequired,
     errors.NotYours,
 )
-"""What can be done about these is in the message; what their class says is for programs."""
+"""The messages of these errors say what to do about them; what their classes say is for programs."""
 
 
 class Commands(LazyGroup):
-    """All commands, with the first sentences of their help as lists show them."""
+    """All commands, each with the sentence that lists show of it."""
 
     table = (
         LazyCommand(
@@ -45,15 +44,21 @@ class Commands(LazyGroup):
             "chat",
             "ccn.cli.commands.chat",
             "chat",
-            "Talk with a character. Through a pipe: one message on a line, and the replies, whole, on "
-            "stdout.",
+            "Talk with a character, on the terminal or through a pipe.",
         ),
-        LazyCommand("status", "ccn.cli.commands.status", "status", "Show how the cluster is."),
+        LazyCommand(
+            "status",
+            "ccn.cli.commands.status",
+            "status",
+            "Show the nodes, the leader and the last round of the cluster.",
+        ),
         LazyCommand("node", "ccn.cli.commands.cluster.node", "app", "One node of a cluster."),
         LazyCommand("keys", "ccn.cli.commands.cluster.node_keys", "app", "Keys and certificates of nodes."),
-        LazyCommand("user", "ccn.cli.commands.users", "app", "Users: who may come in."),
-        LazyCommand("key", "ccn.cli.commands.api_keys", "app", "API keys, for services."),
-        LazyCommand("plate", "ccn.cli.commands.plates", "app", "Plates: what a character is."),
+        LazyCommand("user", "ccn.cli.commands.users", "app", "Users: the people who may sign in."),
+        LazyCommand("key", "ccn.cli.commands.api_keys", "app", "API keys for services."),
+        LazyCommand(
+            "plate", "ccn.cli.commands.plates", "app", "Plates: the files that say who a character is."
+        ),
         LazyCommand(
             "character",
             "ccn.cli.commands.character",
@@ -68,7 +73,10 @@ class Commands(LazyGroup):
             "The nodes that vote; one comes or goes at a time.",
         ),
         LazyCommand(
-            "request", "ccn.cli.commands.cluster.requests", "app", "What operators asked the cluster for."
+            "request",
+            "ccn.cli.commands.cluster.requests",
+            "app",
+            "Requests: what operators asked the cluster for.",
         ),
         LazyCommand(
             "spend",
@@ -98,7 +106,7 @@ class Commands(LazyGroup):
             "settings",
             "ccn.cli.commands.settings",
             "settings",
-            "Print the effective settings, where each came from and what it means; secrets are masked.",
+            "Print the settings in effect, with the origin and the meaning of each.",
         ),
         LazyCommand(
             "help",
@@ -120,7 +128,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command the arguments name; an error of ours ends as one line, not as a traceback."""
+    """Run the command that the arguments name; an error of CCN ends as one line, not as a traceback."""
     for_programs = "--json" in sys.argv[1:]
     try:
         sys.exit(app(prog_name="ccn", standalone_mode=not for_programs))
@@ -147,7 +155,7 @@ def _take_global_options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+            "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
         ),
     ] = False,
 ) -> None:
@@ -161,27 +169,26 @@ def _is_debugging() -> bool:
 
 
 def _print_error_as_json(refused: errors.CCNError) -> None:
-    """The same for programs: a code that never changes, what happened, and what to do about it."""
+    """Print an error for programs: a code that never changes, what happened, and what to do about it."""
     _print_json(
         error_codes.code_from_name(type(refused).__name__), str(refused).strip(), _advice_for(refused)
     )
 
 
 def _print_json(code: str, message: str, advice: str) -> None:
-    told = {"code": code, "message": message, "advice": advice}
-    printing.say(json.dumps({"error": told}, ensure_ascii=False), err=True)
+    printing.say_json({"error": {"code": code, "message": message, "advice": advice}}, err=True)
 
 
 def _advice_for(refused: errors.CCNError) -> str:
-    own = isinstance(refused, errors.EmbeddedFailed) or type(refused) in _SELF_EXPLAINING
-    return "" if own else (type(refused).__doc__ or "").strip()
+    explains_itself = isinstance(refused, errors.EmbeddedFailed) or type(refused) in _SELF_EXPLAINING
+    return "" if explains_itself else (type(refused).__doc__ or "").strip()
 
 
 def _print_error(refused: errors.CCNError) -> None:
-    """What happened, and what to do about it; what a service said last follows below."""
+    """Print what happened and what to do about it; the last lines of a service follow below."""
     happened, *more = str(refused).strip().splitlines() or [type(refused).__name__]
     advice = _advice_for(refused)
     line = f"{happened.rstrip('.')}. {advice}" if advice else happened
     typer.secho(f"error: {printing.to_one_line(line)}", fg=typer.colors.RED, err=True)
-    for each in more:
-        printing.say(each, err=True)
+    for line_of_service in more:
+        printing.say(line_of_service, err=True)

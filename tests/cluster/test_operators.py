@@ -129,7 +129,7 @@ def test_the_record_tells_who_did_what_and_verifies_past_every_change(local: Loc
     """Run last."""
     assert told(local, "round", "force", "--by", "ann")["committed"]
     changed = told(local, "user", "add", "eve", "--by", "ann")
-    eventually(lambda: run(local, "request", "list").stdout == "nothing waits for an answer\n")
+    eventually(lambda: run(local, "request", "list").stdout == "no request waits for an answer\n")
     told(local, "round", "force")
     file = local.running.folder / "record.jsonl"
     assert run(local, "record", "export", str(file)).returncode == 0

@@ -10,8 +10,8 @@ import typer
 from ccn import settings
 from ccn.cli.commands import users as user_commands
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import By, Data, Json, Url
+from ccn.cli.reach.options import DatabaseOptions, add_options
+from ccn.cli.reach.target import By
 from ccn.core.ids import NodeId
 from ccn.gateway.accounts import credentials, new_api_keys
 from ccn.gateway.accounts.keyring import MARGIN
@@ -19,103 +19,115 @@ from ccn.store.accounts import api_keys, token_keys, users
 from ccn.store.accounts.api_keys import ApiKey
 from ccn.store.connection.pool import Pool
 
-app = typer.Typer(help="API keys, for services.", no_args_is_help=True)
+app = typer.Typer(help="API keys for services.", no_args_is_help=True)
 
 
 @app.command()
+@add_options(DatabaseOptions)
 def issue(
-    user: Annotated[str, typer.Argument(help="Whose key it is.", show_default=False)],
+    reach: DatabaseOptions,
+    user: Annotated[str, typer.Argument(help="The user whose key it is.", show_default=False)],
     *,
-    name: Annotated[str, typer.Option(help="What it is for.")] = "api",
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "api",
     tier: Annotated[
-        str, typer.Option(help="What it may do; at most what its user may, which is the default.")
+        str,
+        typer.Option(
+            help="What the key may do: user or admin; at most what its user may, which is the default.",
+            show_default=False,
+        ),
     ] = "",
-    days: Annotated[int | None, typer.Option(min=1, max=3_650, help="Days until it ends.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=3_650, help="Days until the key ends; never by default.", show_default=False
+        ),
+    ] = None,
     by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """Make a key, and print it this once."""
+    """Make an API key, and print it this once."""
+    wanted = user_commands.parse_tier(tier) if tier else None
 
     async def issue_key(pool: Pool) -> str:
         owner = await users.load_user(pool, user)
-        may = user_commands.parse_tier(tier) if tier else owner.tier
-        lesser = users.lesser_tier(may, owner.tier)
+        lesser = users.lesser_tier(wanted or owner.tier, owner.tier)
         return await new_api_keys.make_key(pool, owner.id, name, lesser, days, by)
 
-    made = ask.run_on_database(issue_key, target.find_database(database_url, data, quiet=as_json))
-    if as_json:
-        printing.say(user_commands.to_json({"api_key": made, "prefix": credentials.key_prefix(made)}))
+    api_key = reach.run(issue_key)
+    prefix = credentials.key_prefix(api_key)
+    if reach.as_json:
+        printing.say_json({"api_key": api_key, "prefix": prefix})
     else:
-        printing.say(made)
-        printing.say(f"It is shown this once; revoke it as {credentials.key_prefix(made)}.", err=True)
+        printing.say(api_key)
+        printing.say(f"The key is shown this once; `ccn key revoke {prefix}` ends it.", err=True)
 
 
 @app.command("list")
+@add_options(DatabaseOptions)
 def list_keys(
-    user: Annotated[str | None, typer.Option(help="Only this user's.", show_default=False)] = None,
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
+    reach: DatabaseOptions,
+    user: Annotated[
+        str | None, typer.Option(help="Only the keys of this user.", show_default=False)
+    ] = None,
 ) -> None:
-    """All keys, by the prefix that is left of them."""
+    """List all API keys by their prefixes; of a key nothing more is kept that it could be used with."""
     now = datetime.now(UTC)
-    at = target.find_database(database_url, data, quiet=as_json)
-    for key in ask.run_on_database(lambda pool: api_keys.list_keys(pool, user), at):
+    keys = reach.run(lambda pool: api_keys.list_keys(pool, user))
+    for key in keys:
         state = _describe_state(key, good=key.is_valid(now))
-        printing.say(
-            user_commands.to_json(_key_to_fields(key) | {"state": state})
-            if as_json
-            else printing.to_one_line(
-                f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
-            )
-        )
+        if reach.as_json:
+            printing.say_json(_key_to_fields(key) | {"state": state})
+        else:
+            printing.say(_format_key(key, state))
+    if not keys and not reach.as_json:
+        printing.say("there is no API key: `ccn key issue USER` makes one")
 
 
 @app.command()
+@add_options(DatabaseOptions)
 def revoke(
-    key: Annotated[str, typer.Argument(help="Its prefix or id.", show_default=False)],
+    reach: DatabaseOptions,
+    key: Annotated[str, typer.Argument(help="The prefix or the id of the key.", show_default=False)],
     by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """End a key; it stops working within CCN_ACCOUNTS_RECHECK_S."""
-    at = target.find_database(database_url, data, quiet=as_json)
-    ended = ask.run_on_database(lambda pool: api_keys.revoke_key(pool, key, by), at)
-    told = {"prefix": ended.prefix, "user": ended.user_name}
-    printing.say(user_commands.to_json(told) if as_json else f"revoked {ended.prefix} of {ended.user_name}")
+    """Revoke an API key. It stops working within CCN_ACCOUNTS_RECHECK_S."""
+    revoked = reach.run(lambda pool: api_keys.revoke_key(pool, key, by))
+    if reach.as_json:
+        printing.say_json({"prefix": revoked.prefix, "user": revoked.user_name})
+    else:
+        printing.say(f"revoked {revoked.prefix} of {revoked.user_name}")
 
 
 @app.command()
-def rotate(  # noqa: PLR0917 - options
+@add_options(DatabaseOptions)
+def rotate(
+    reach: DatabaseOptions,
     now: Annotated[
         bool,
-        typer.Option("--now", help="Accept nothing the old keys signed: everybody renews or signs in."),
+        typer.Option(
+            "--now",
+            help="Accept no token of the old keys any more: clients have to renew or sign in again.",
+        ),
     ] = False,
     node: Annotated[
-        str, typer.Option(help="Only the keys of this node, for example one that was broken into.")
+        str,
+        typer.Option(
+            help="Only the keys of this node, for example one that was broken into.", show_default=False
+        ),
     ] = "",
     by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """Let nodes sign access tokens with new keys; what the old ones signed counts until it has expired."""
+    """Have nodes sign access tokens with new keys. Tokens of the old keys are valid until they expire."""
     lasts = timedelta(minutes=settings.load().accounts.access_minutes) + MARGIN
     grace = timedelta(0) if now else lasts
-    whose = NodeId(node) if node else None
-    at = target.find_database(database_url, data, quiet=as_json)
-    ended = ask.run_on_database(lambda pool: token_keys.end_keys(pool, grace, whose, by), at)
-    if as_json:
-        told = [{"key": name, "node": owner} for name, owner in ended]
-        printing.say(user_commands.to_json({"ended": told}))
+    owner = NodeId(node) if node else None
+    ended = reach.run(lambda pool: token_keys.end_keys(pool, grace, owner, by))
+    if reach.as_json:
+        printing.say_json({"ended": [{"key": key, "node": signer} for key, signer in ended]})
         return
-    for name, owner in ended:
-        printing.say(f"key {name} of {owner} signs no more")
+    for key, signer in ended:
+        printing.say(f"key {key} of {signer} signs no more")
     if not ended:
-        printing.say("no key was signing; nodes make theirs when somebody signs in")
+        printing.say("no key was in use: a node makes one when somebody signs in")
 
 
 def _describe_state(key: ApiKey, *, good: bool) -> str:
@@ -124,6 +136,12 @@ def _describe_state(key: ApiKey, *, good: bool) -> str:
     if good:
         return f"until {key.expires_at:%Y-%m-%d}" if key.expires_at else "good"
     return "its user is disabled" if key.user_disabled else "expired"
+
+
+def _format_key(key: ApiKey, state: str) -> str:
+    return printing.to_one_line(
+        f"{key.prefix:<13} {key.user_name:<20} {key.tier.value:<7} {state:<26} {key.name}"
+    )
 
 
 def _key_to_fields(key: ApiKey) -> dict[str, object]:

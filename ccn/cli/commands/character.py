@@ -1,4 +1,4 @@
-"""`ccn character …`: what a character is measured by, and what any text scores."""
+"""`ccn character …`: shows the axes that characters are measured by, and scores texts on them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from ccn import errors, settings
 from ccn.cli.commands import drift
 from ccn.cli.output import printing
+from ccn.cli.reach.target import Json
 from ccn.core.axes import AXES, SEVEN, SIXTEEN
 from ccn.core.character.scoring import grounds
 from ccn.core.character.scoring.scorer import FeatureEffect, Scorer, TextScores
@@ -25,14 +26,12 @@ _LOW = 0.35
 _REASONS = 4
 _LINE_LIMIT = 16 * 1024 * 1024
 
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
-
 
 @app.command()
-def axes(as_json: _Json = False) -> None:
-    """The axes with their rubrics and lineage, and the relational axes with their formulas."""
+def axes(as_json: Json = False) -> None:
+    """Show the axes with their rubrics and lineage, and the relational axes with their formulas."""
     if as_json:
-        of_text = [
+        text_axes = [
             {
                 "name": axis.name,
                 "rubric": axis.rubric,
@@ -42,8 +41,8 @@ def axes(as_json: _Json = False) -> None:
             }
             for axis in SIXTEEN
         ]
-        relational = [{"name": each.name, "formula": each.formula} for each in SEVEN]
-        printing.say(json.dumps({"axes": of_text, "relational": relational}, ensure_ascii=False))
+        relational = [{"name": axis.name, "formula": axis.formula} for axis in SEVEN]
+        printing.say_json({"axes": text_axes, "relational": relational})
         return
     printing.say(
         "Sixteen axes of a text, from 0 (clearly the opposite) over 0.5 (neutral) to 1 (clearly shown)\n"
@@ -54,33 +53,41 @@ def axes(as_json: _Json = False) -> None:
         if not axis.validated_offline:
             printing.say(f"  {'':<14}not validated offline: shown and marked, weight 0 in decisions")
     printing.say("\nSeven relational axes, for each conversation\n")
-    for each in SEVEN:
-        printing.say(f"  {each.name:<14}{each.formula}")
+    for relation in SEVEN:
+        printing.say(f"  {relation.name:<14}{relation.formula}")
 
 
 @app.command()
 def score(  # noqa: PLR0917 - its options
-    file: Annotated[Path, typer.Argument(help="A text, or - for what comes in.", allow_dash=True)],
+    file: Annotated[
+        Path, typer.Argument(help="A file with a text, or - for standard input.", allow_dash=True)
+    ],
     scorer: Annotated[
-        str, typer.Option(help="Which scorer: tier-1/v1, tier-0/v1 or tier-2.", show_default="tier-1/v1")
+        str, typer.Option(help="The scorer: tier-1/v1, tier-0/v1 or tier-2.", show_default="tier-1/v1")
     ] = "",
     tier: Annotated[
-        int | None, typer.Option(help="The same by its number.", min=0, max=3, show_default=False)
+        int | None,
+        typer.Option(help="The scorer by the number of its tier.", min=0, max=3, show_default=False),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="For tier 2, the folder of a model; else CCN_SCORING_MODEL.", show_default=False),
+        typer.Option(
+            help="For tier 2, the folder of the model; else CCN_SCORING_MODEL.", show_default=False
+        ),
     ] = None,
     heads: Annotated[
         Path | None,
-        typer.Option(help="What was trained for it; else tier-2.heads beside it.", show_default=False),
+        typer.Option(
+            help="For tier 2, the trained heads; else the file tier-2.heads beside the model.",
+            show_default=False,
+        ),
     ] = None,
     jsonl: Annotated[
-        bool, typer.Option("--jsonl", help='Lines {"text": …} in, lines {"scores": {…}} out.')
+        bool, typer.Option("--jsonl", help='Read lines {"text": …} and write lines {"scores": {…}}.')
     ] = False,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
-    """Score a text, and say which words moved which axis. An estimate of style, not of anybody's mind."""
+    """Score a text, and show which words moved which axis. A score estimates style, not a mind."""
     chosen = _load_scorer(scorer, tier, model, heads)
     try:
         opened: BinaryIO = sys.stdin.buffer if str(file) == "-" else file.open("rb")
@@ -94,20 +101,20 @@ def score(  # noqa: PLR0917 - its options
 
 
 def _load_scorer(scorer: str, tier: int | None, model: Path | None, heads: Path | None) -> Scorer:
-    """By name or number; tier 2 from the options, or else from the settings."""
+    """Load a scorer by name or number; tier 2 from the options, or else from the settings."""
     if scorer and tier is not None:
         raise errors.InputInvalid("--scorer and --tier name the same thing; give one of them")
     if tier == 3:
-        raise errors.InputInvalid("tier 3 is Claude as judge, which a node asks; no command does")
+        raise errors.InputInvalid("tier 3 is Claude as judge, which only a node asks: no command does")
     name = scorer or (scorers.DEFAULT if tier is None else f"tier-{tier}")
     if name.startswith("tier-2") and model is None:
-        found = settings.load().scoring
-        model, heads = found.model, heads or found.heads
+        configured = settings.load().scoring
+        model, heads = configured.model, heads or configured.heads
     return scorers.load(name, model, heads)
 
 
 def _score_lines(scorer: Scorer, lines: BinaryIO) -> None:
-    """One line out for each line in, as they come; a line that is none ends it, by its number."""
+    """Write one line for each line, as they come. A bad line ends that, and is named by its number."""
     out = sys.stdout
     number = 0
     while line := lines.readline(_LINE_LIMIT):
@@ -120,7 +127,7 @@ def _score_lines(scorer: Scorer, lines: BinaryIO) -> None:
                 raise TypeError
         except (ValueError, KeyError, TypeError, RecursionError):
             out.flush()
-            raise errors.InputInvalid(f'line {number} is no JSON object with a string "text"') from None
+            raise errors.InputInvalid(f'line {number} is not a JSON object with a string "text"') from None
         out.write(json.dumps({"scores": _scores_by_axis(scorer.score(text))}) + "\n")
         if number % 100 == 0 or not _is_seekable(lines):
             out.flush()
@@ -139,17 +146,18 @@ def _score_one_text(scorer: Scorer, text: str, *, as_json: bool) -> None:
         if value is not None
     }
     if as_json:
-        told = {
-            "scorer": scorer.version,
-            "scores": _scores_by_axis(scored),
-            "evidence": {axis: round(each, 3) for axis, each in shares.items()},
-            "unobserved": scored.unobserved,
-            "moved": {
-                axis: [{"feature": each.feature, "by": round(each.by, 3)} for each in reasons]
-                for axis, reasons in _strongest_reasons(moved).items()
-            },
-        }
-        printing.say(json.dumps(told, ensure_ascii=False))
+        printing.say_json(
+            {
+                "scorer": scorer.version,
+                "scores": _scores_by_axis(scored),
+                "evidence": {axis: round(share, 3) for axis, share in shares.items()},
+                "unobserved": scored.unobserved,
+                "moved": {
+                    axis: [{"feature": effect.feature, "by": round(effect.by, 3)} for effect in effects]
+                    for axis, effects in _strongest_reasons(moved).items()
+                },
+            }
+        )
         return
     _print_picture(scorer.version, scored, _strongest_reasons(moved), shares)
 
@@ -157,29 +165,31 @@ def _score_one_text(scorer: Scorer, text: str, *, as_json: bool) -> None:
 def _print_picture(
     version: str, scored: TextScores, reasons: dict[str, list[FeatureEffect]], shares: dict[str, float]
 ) -> None:
-    """A bar for each axis from the middle, to the right or left, and the words that moved it."""
+    """Draw a bar for each axis from the middle, to the right or left, with the words that moved it."""
     if all(value is None for value in scored.scores):
         printing.say(
             f"{version}: nothing can be observed, {' and '.join(sorted(set(scored.unobserved.values())))}"
         )
         return
     printing.say(f"{version}, a statistical estimate; 0.5 is neutral, * not validated offline")
-    printing.say("a word in place of a number: it rests mostly on punctuation and words of every text\n")
+    printing.say(
+        "a word in place of a number: the score rests mostly on punctuation and on words of every text\n"
+    )
     for axis, value in zip(SIXTEEN, scored.scores, strict=True):
         name = axis.name + ("" if axis.validated_offline else " *")
         if value is None:
             printing.say(f"  {name:<15}  –    {'':<{_BAR + 1}}  {scored.unobserved[axis.name]}")
             continue
         why = "  ".join(
-            f"{'+' if each.by > 0 else '−'}{printing.to_one_line(each.feature)}"
-            for each in reasons.get(axis.name, [])
+            f"{'+' if effect.by > 0 else '−'}{printing.to_one_line(effect.feature)}"
+            for effect in reasons.get(axis.name, [])
         )
-        told = f"{value:4.2f}" if shares[axis.name] >= grounds.LITTLE else f"{_band_of(value):<4}"
-        printing.say(f"  {name:<15} {told}  {_draw_bar(value)}  {why}".rstrip())
+        shown = f"{value:4.2f}" if shares[axis.name] >= grounds.LITTLE else f"{_name_band(value):<4}"
+        printing.say(f"  {name:<15} {shown}  {_draw_bar(value)}  {why}".rstrip())
 
 
-def _band_of(value: float) -> str:
-    """What can be said with little evidence."""
+def _name_band(value: float) -> str:
+    """Name the band of a score that has too little evidence for a number."""
     return "low" if value < _LOW else "mid" if value < 1 - _LOW else "high"
 
 
@@ -192,15 +202,15 @@ def _draw_bar(value: float) -> str:
 
 
 def _group_by_axis(moved: Iterable[FeatureEffect]) -> dict[str, list[FeatureEffect]]:
-    found: dict[str, list[FeatureEffect]] = {}
-    for each in moved:
-        found.setdefault(each.axis, []).append(each)
-    return found
+    by_axis: dict[str, list[FeatureEffect]] = {}
+    for effect in moved:
+        by_axis.setdefault(effect.axis, []).append(effect)
+    return by_axis
 
 
 def _strongest_reasons(moved: dict[str, list[FeatureEffect]]) -> dict[str, list[FeatureEffect]]:
-    """The few strongest of each axis; words that mean something before all else."""
-    return {axis: grounds.order_by_meaning(found)[:_REASONS] for axis, found in moved.items()}
+    """Choose the few strongest effects of each axis, words that mean something first."""
+    return {axis: grounds.order_by_meaning(effects)[:_REASONS] for axis, effects in moved.items()}
 
 
 def _scores_by_axis(scored: TextScores) -> dict[str, float | None]:
@@ -211,7 +221,7 @@ def _decode_text(content: bytes, name: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise errors.InputInvalid(f"{name} is no UTF-8 text") from None
+        raise errors.InputInvalid(f"{name} is not UTF-8 text") from None
 
 
 drift.add_commands(app)

@@ -1,4 +1,4 @@
-"""`ccn help`: the pages of ccn/docs, which every installation has with it."""
+"""`ccn help`: shows the pages of ccn/docs, which every installation contains."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 def show_help(
     topic: Annotated[
-        str, typer.Argument(help="A topic; a list of them if left out.", show_default=False)
+        str, typer.Argument(help="The topic; without it, the topics are listed.", show_default=False)
     ] = "",
 ) -> None:
     """Show a page of the documentation, or list the topics."""
     pages = {name_topic(page): page for page in sorted(DOCS.rglob("*.md"))}
     if not topic:
-        listed = {name: page for name, page in pages.items() if "/" not in name}
-        width = max(map(len, listed), default=0)
-        for name, page in listed.items():
+        topics = {name: page for name, page in pages.items() if "/" not in name}
+        width = max(map(len, topics), default=0)
+        for name, page in topics.items():
             printing.say(f"{name:<{width}}  {first_sentence(page.read_text(encoding='utf-8'))}")
     elif topic in pages:
         printing.say(pages[topic].read_text(encoding="utf-8"), nl=False)
@@ -35,7 +35,7 @@ def show_help(
 
 
 def name_topic(page: Path) -> str:
-    """Return what a page is asked for by: its name, or that of its folder if it stands for all of it."""
+    """Return the topic of a page: its name, or that of its folder if the page stands for the folder."""
     name = page.relative_to(DOCS).with_suffix("").as_posix()
     return name.removesuffix("/README")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,8 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import target
-from ccn.cli.reach.target import Data, Json, Url
+from ccn.cli.reach.options import DatabaseOptions, add_options
 from ccn.store.connection import migrate as migrations
 from ccn.store.connection import roles, upgrade_plan
 from ccn.store.connection.migrate import AppliedMigration, MigrationPlan
@@ -23,36 +21,35 @@ PENDING = 3
 """The exit code of --plan where something is to run."""
 
 
+@add_options(DatabaseOptions)
 def migrate(
+    reach: DatabaseOptions,
     plan: Annotated[
         bool,
         typer.Option(
             "--plan",
-            help="Show what would run and what that needs; change nothing. Exit code 3 if anything would.",
+            help="Show what would run and what that needs; change nothing. Exit code 3 if a migration would run.",
         ),
     ] = False,
     grants: Annotated[
         bool,
         typer.Option(
             "--grants",
-            help="Then make the roles ccn_node and ccn_auditor where they are missing, and give them what "
+            help="Then create the roles ccn_node and ccn_auditor if they are missing, and grant them what "
             "nodes and auditors need; with --plan, print the SQL.",
         ),
     ] = False,
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
     """Bring the database to the schema of this version, as the role that owns it."""
-    url = target.find_owner(database_url, data, quiet=as_json).url
+    url = reach.find_owner().url
     if grants and plan:
         _print_grants(url)
         return
     if plan:
-        _print_plan(url, as_json=as_json)
+        _print_plan(url, as_json=reach.as_json)
         return
     done = asyncio.run(migrations.apply_pending(url))
-    if as_json:
+    if reach.as_json:
         _print_json(done)
     else:
         _print_table(done, "ran now")
@@ -65,9 +62,9 @@ def _print_plan(url: str, *, as_json: bool) -> None:
     plan, steps = asyncio.run(upgrade_plan.load_steps(url))
     if as_json:
         for ran in (*plan.applied, *plan.newer):
-            printing.say(json.dumps(_ran_to_json(ran)))
+            printing.say_json(_ran_to_json(ran))
         for step in steps:
-            printing.say(json.dumps(_step_to_json(step)))
+            printing.say_json(_step_to_json(step))
     else:
         _print_table(plan, "would run")
         _print_steps(steps)
@@ -99,9 +96,10 @@ def _grant_roles(url: str) -> None:
 
 def _print_json(done: MigrationPlan) -> None:
     for ran in (*done.applied, *done.newer):
-        printing.say(json.dumps(_ran_to_json(ran)))
-    for each in done.pending:
-        printing.say(json.dumps({"number": each.number, "name": each.name, "state": "ran now", "at": None}))
+        printing.say_json(_ran_to_json(ran))
+    for migration in done.pending:
+        fields = {"number": migration.number, "name": migration.name}
+        printing.say_json({**fields, "state": "ran now", "at": None})
 
 
 def _ran_to_json(ran: AppliedMigration) -> dict[str, object]:

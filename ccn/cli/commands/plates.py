@@ -1,16 +1,14 @@
-"""`ccn plate`: check a file, import it, look at versions and at what changed between them.
+"""`ccn plate`: checks a plate, imports it, and shows versions and what changed between them.
 
-Reading needs only the database. An import is asked of the cluster: a node reads the plate again, numbers
-the version and seals it in the record with the name of who asked. No plate is changed in any other way.
+An import is a request to the cluster: a node reads the plate again, numbers the version and seals it in
+the record with the name of who asked. No plate is changed in any other way.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +16,10 @@ import typer
 
 from ccn import errors, settings
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import By, Data, DatabaseTarget, Json, Url
+from ccn.cli.reach import ask
+from ccn.cli.reach.fields import Fields
+from ccn.cli.reach.options import ClusterOptions, DatabaseOptions, add_options
+from ccn.cli.reach.target import By, Json
 from ccn.core import ids
 from ccn.core.axes import AXES
 from ccn.core.calls import price, tokens
@@ -29,123 +29,132 @@ from ccn.core.prompts.plate import SIZE_LIMIT, Plate
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters
 
-app = typer.Typer(help="Plates: what a character is.", no_args_is_help=True)
+app = typer.Typer(help="Plates: the files that say who a character is.", no_args_is_help=True)
 
-File = Annotated[Path, typer.Argument(help="A markdown file.", show_default=False)]
-OfCharacter = Annotated[
-    str, typer.Option("--character", help="Whose plate; needed if there are several.", show_default=False)
-]
+PlateFile = Annotated[Path, typer.Argument(help="The plate, a markdown file.", show_default=False)]
 _REFERENCE = re.compile(r"(?:(?P<character>[a-z0-9-]+)@)?(?P<version>\d{1,9})")
 
 
 @app.command("check")
-def check_plate(file: File, as_json: Json = False) -> None:
-    """Say what a plate says, or what is wrong with it. Needs no cluster."""
+def check_plate(file: PlateFile, as_json: Json = False) -> None:
+    """Summarise a plate, or say what is wrong with it. This command needs no cluster."""
     content = _read_file(file)
-    read = _parse_plate(content)
-    found = _summarise_plate(read, content)
-    printing.say(_to_json(found) if as_json else _format_summary(found))
-    _warn_of_unpriced_model(read.model)
+    parsed = _parse_plate(content)
+    summary = _summarise_plate(parsed, content)
+    printing.say(printing.to_json(summary) if as_json else _format_summary(summary))
+    _warn_of_unpriced_model(parsed.model)
 
 
 @app.command("import")
+@add_options(ClusterOptions)
 def import_plate(
-    file: File,
-    *,
+    reach: ClusterOptions,
+    file: PlateFile,
     character: Annotated[
         str,
-        typer.Option("--character", help="Its id; made from the name if not given.", show_default=False),
+        typer.Option(
+            "--character",
+            help="The id of the character; without it, the id is made from the name in the plate.",
+            show_default=False,
+        ),
     ] = "",
     by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """Make a plate the newest version of its character's; the newest version again changes nothing."""
+    """Import a plate as the newest version of its character. An unchanged plate makes no new version."""
     content = _read_file(file)
-    read = _parse_plate(content)
-    name = read.name
-    _warn_of_unpriced_model(read.model)
-    wanted = ids.check_name(character or _slug_from_name(name), "character")
-    body = {"character": wanted, "name": name, "content": content}
-    at = target.find_database(database_url, data, quiet=as_json)
-    made = ask.ask_cluster("plate", body, by, at, quiet=as_json)
-    printing.say(_to_json(made) if as_json else f"{made['character']} is at version {made['version']}")
+    parsed = _parse_plate(content)
+    _warn_of_unpriced_model(parsed.model)
+    character_id = ids.check_name(character or _slug_from_name(parsed.name), "character")
+    body = {"character": character_id, "name": parsed.name, "content": content}
+    with reach.open_source() as cluster:
+        made = cluster.ask("plate", body, by)
+    if reach.as_json:
+        printing.say_json(made)
+    else:
+        printing.say(f"{made['character']} is at version {made['version']}")
 
 
 @app.command("list")
-def list_plates(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
-    """All characters and the newest version of each one's plate."""
-    for each in ask.run_on_database(
-        characters.list_characters, target.find_database(database_url, data, quiet=as_json)
-    ):
-        if as_json:
-            fields = {"character": each.id, "name": each.name, "version": each.version}
-            printing.say(_to_json({**fields, "at": each.imported_at.isoformat(), "by": each.imported_by}))
-        else:
-            at = timestamps.format_moment(each.imported_at)
-            by, name = printing.to_one_line(each.imported_by), printing.to_one_line(each.name)
-            printing.say(f"{each.id:<20} version {each.version:>3}  {at}  {by:<12} {name}")
+@add_options(ClusterOptions)
+def list_plates(reach: ClusterOptions) -> None:
+    """List all characters with the newest version of each plate.
+
+    Over --endpoint the list lacks when and by whom a plate was imported: nodes do not tell that.
+    """
+    with reach.open_source() as cluster:
+        plates = cluster.list_plates()
+    for entry in plates:
+        printing.say(printing.to_json(entry) if reach.as_json else _format_entry(entry))
+    if not plates and not reach.as_json:
+        printing.say("there is no character yet: import a plate with `ccn plate import FILE`")
 
 
 @app.command("show")
+@add_options(DatabaseOptions)
 def show_plate(
+    reach: DatabaseOptions,
     character: Annotated[
         str,
-        typer.Argument(help="Which one, if there are several; or CHARACTER@VERSION.", show_default=False),
+        typer.Argument(
+            help="The character, or CHARACTER@VERSION; needed if there are several.", show_default=False
+        ),
     ] = "",
-    *,
     version: Annotated[
-        int | None, typer.Option(min=1, help="The newest if not given.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="The version; the newest if left out.", show_default=False),
     ] = None,
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
     """Print a plate as it was imported."""
     if (named := _REFERENCE.fullmatch(character)) and named["character"] and version is None:
         character, version = named["character"], int(named["version"])
-    at = target.find_database(
-        database_url, data, quiet=True
-    )  # what is printed is the plate and nothing else
-    found = ask.run_on_database(lambda pool: _load_stored_plate(pool, character, version), at)
-    if not as_json:
-        printing.say(found.content, nl=not found.content.endswith("\n"))
+    at = reach.find_database(quiet=True)  # so that the plate is all that is printed
+    stored = ask.run_on_database(lambda pool: _load_stored_plate(pool, character, version), at)
+    if not reach.as_json:
+        printing.say(stored.content, nl=not stored.content.endswith("\n"))
         return
-    told = {"character": found.character, "version": found.version, "hash": found.hash.hex()}
-    told |= {"at": found.imported_at.isoformat(), "by": found.imported_by}
-    printing.say(_to_json({**told, "content": found.content}))
+    fields = {"character": stored.character, "version": stored.version, "hash": stored.hash.hex()}
+    fields |= {"at": stored.imported_at.isoformat(), "by": stored.imported_by}
+    printing.say_json(fields | {"content": stored.content})
 
 
 @app.command("diff")
+@add_options(DatabaseOptions)
 def diff_plates(
+    reach: DatabaseOptions,
     old: Annotated[
         str, typer.Argument(help="A version, CHARACTER@VERSION, or a file.", show_default=False)
     ],
-    new: Annotated[str, typer.Argument(help="The same; the newest version if not given.")] = "",
-    *,
-    character: OfCharacter = "",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
+    new: Annotated[
+        str,
+        typer.Argument(help="Another version or file; the newest version if left out.", show_default=False),
+    ] = "",
+    character: Annotated[
+        str,
+        typer.Option("--character", help="The character; needed if there are several.", show_default=False),
+    ] = "",
 ) -> None:
-    """What changed from one plate to another, as a unified diff; nothing if they are the same."""
-    (first, before), (second, after) = _load_both(
-        old, new, character, lambda: target.find_database(database_url, data, quiet=as_json)
-    )
+    """Print what changed from one plate to another, as a unified diff. Two files need no cluster."""
+    (first, before), (second, after) = _load_both(old, new, character, reach)
     changed = list(
         difflib.unified_diff(before.splitlines(), after.splitlines(), first, second, lineterm="")
     )
-    if as_json:
-        printing.say(_to_json({"old": first, "new": second, "same": before == after, "diff": changed}))
+    if reach.as_json:
+        printing.say_json({"old": first, "new": second, "same": before == after, "diff": changed})
     elif changed:
         printing.say("\n".join(changed))
 
 
+def _format_entry(entry: Fields) -> str:
+    at = "" if entry["at"] is None else f"{timestamps.format_iso_moment(entry['at'])}  "
+    by = "" if entry["by"] is None else f"{printing.to_one_line(entry['by']):<12} "
+    name = printing.to_one_line(entry["name"])
+    return f"{entry['character']:<20} version {entry['version']:>3}  {at}{by}{name}"
+
+
 def _load_both(
-    old: str, new: str, character: str, database: Callable[[], DatabaseTarget]
+    old: str, new: str, character: str, reach: DatabaseOptions
 ) -> tuple[tuple[str, str], tuple[str, str]]:
-    """What the two are called, and what they say; two files need no cluster."""
+    """Load two plates, each with what it is called; two files need no cluster."""
     first, second = _parse_reference(old, character), _parse_reference(new, character)
     if isinstance(first, Path) and isinstance(second, Path):
         return (old, _read_file(first)), (new, _read_file(second))
@@ -153,25 +162,25 @@ def _load_both(
     async def load_both_from(pool: Pool) -> tuple[tuple[str, str], tuple[str, str]]:
         return await _load_named(pool, first), await _load_named(pool, second)
 
-    return ask.run_on_database(load_both_from, database())
+    return reach.run(load_both_from)
 
 
 def _parse_reference(reference: str, character: str) -> Path | tuple[str, int | None]:
-    """A file, or a character and a version of its plate."""
+    """Read what is named: a file, or a character and a version of its plate."""
     if reference and Path(reference).is_file():
         return Path(reference)
     if not reference:
         return character, None
     if not (parts := _REFERENCE.fullmatch(reference)):
-        raise errors.InputInvalid(f"{reference} is no file, and not a version like 2 or wren@2 either")
+        raise errors.InputInvalid(f"{reference} is not a file, and not a version like 2 or wren@2 either")
     return parts["character"] or character, int(parts["version"])
 
 
-async def _load_named(pool: Pool, place: Path | tuple[str, int | None]) -> tuple[str, str]:
-    if isinstance(place, Path):
-        return str(place), _read_file(place)
-    found = await _load_stored_plate(pool, *place)
-    return f"{found.character}@{found.version}", found.content
+async def _load_named(pool: Pool, reference: Path | tuple[str, int | None]) -> tuple[str, str]:
+    if isinstance(reference, Path):
+        return str(reference), _read_file(reference)
+    stored = await _load_stored_plate(pool, *reference)
+    return f"{stored.character}@{stored.version}", stored.content
 
 
 async def _load_stored_plate(pool: Pool, character: str, version: int | None) -> characters.PlateVersion:
@@ -179,10 +188,10 @@ async def _load_stored_plate(pool: Pool, character: str, version: int | None) ->
 
 
 async def _find_character(pool: Pool, character: str) -> CharacterId:
-    """The character that is named, or the only one there is."""
+    """Find the character that is named, or the only one there is."""
     if character:
         return CharacterId(character)
-    match [each.id for each in await characters.list_characters(pool)]:
+    match [known.id for known in await characters.list_characters(pool)]:
         case [only]:
             return only
         case []:
@@ -192,9 +201,9 @@ async def _find_character(pool: Pool, character: str) -> CharacterId:
 
 
 def _parse_plate(content: str) -> Plate:
-    found = plate.parse_plate(content)
-    prompt.room_for_talk(found, prompt.PromptLimits("any"))
-    return found
+    parsed = plate.parse_plate(content)
+    prompt.room_for_talk(parsed, prompt.PromptLimits("any"))
+    return parsed
 
 
 def _read_file(file: Path) -> str:
@@ -209,49 +218,45 @@ def _read_file(file: Path) -> str:
 
 
 def _warn_of_unpriced_model(model: str | None) -> None:
-    """Of a model without a price, as far as can be told here: a node may know more prices."""
+    """Warn of a model without a price in the settings here; a node may know more prices."""
     if model is None:
         return
-    prices = {name: each.to_microdollars() for name, each in settings.load().claude.prices.items()}
+    prices = {name: known.to_microdollars() for name, known in settings.load().claude.prices.items()}
     try:
         price.price_of(prices, model)
     except errors.ModelRefused as unpriced:
         printing.say(f"warning: {unpriced}", err=True)
 
 
-def _summarise_plate(found: Plate, content: str) -> dict[str, object]:
-    asked = interview.make_interview(found, "them")
-    scores = found.baseline.scores() if found.baseline else []
+def _summarise_plate(parsed: Plate, content: str) -> Fields:
+    exam = interview.make_interview(parsed, "them")
+    scores = parsed.baseline.scores() if parsed.baseline else []
     return {
-        "name": found.name,
-        "character": _slug_from_name(found.name),
-        "model": found.model,
+        "name": parsed.name,
+        "character": _slug_from_name(parsed.name),
+        "model": parsed.model,
         "baseline": {axis: score for axis, score in zip(AXES, scores, strict=False) if score is not None},
-        "questions": [each.asks for each in asked.questions],
-        "pass_mark": asked.passes,
+        "questions": [question.asks for question in exam.questions],
+        "pass_mark": exam.passes,
         "bytes": len(content.encode()),
-        "tokens": tokens.estimate_tokens(found.body),
+        "tokens": tokens.estimate_tokens(parsed.body),
     }
 
 
 def _slug_from_name(name: str) -> str:
-    """An id made from a name; what has no Latin letters needs --character."""
+    """Make an id from a name; a name without Latin letters needs --character."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:63].strip("-")
 
 
-def _format_summary(found: dict[str, object]) -> str:
+def _format_summary(summary: Fields) -> str:
     def format_value(value: object) -> str:
         match value:
             case dict():
-                return ", ".join(f"{key} {each:g}" for key, each in value.items()) or "-"
+                return ", ".join(f"{axis} {score:g}" for axis, score in value.items()) or "-"
             case list():
-                return "".join(f"\n  {each}" for each in value)
+                return "".join(f"\n  {question}" for question in value)
             case _:
                 return "-" if value is None else str(value)
 
-    return "\n".join(f"{name:<12} {format_value(value)}" for name, value in found.items())
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return "\n".join(f"{name:<12} {format_value(value)}" for name, value in summary.items())

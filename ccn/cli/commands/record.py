@@ -1,27 +1,31 @@
-"""`ccn record …`: what an outsider gets: the file, the newest checkpoint, the proof of a message."""
+"""`ccn record …`: gives outsiders the record, its newest checkpoint and proofs, and redacts messages.
+
+Separate from `ccn-verify`, which checks what these commands write and shares no code with them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from ccn import errors
 from ccn.cli.output import printing
-from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import Data, DatabaseTarget, Json, Url
+from ccn.cli.reach.fields import Fields
+from ccn.cli.reach.options import ClusterOptions, DatabaseOptions, add_options
+from ccn.cli.reach.target import DatabaseTarget
 from ccn.core.ids import ConversationId
 from ccn.node.signing import signing_key
+from ccn.store.connection.pool import Pool
 from ccn.store.rounds import export as exports
 from ccn.store.rounds import proofs
 from ccn.store.rounds.export import ExportCounts
-from ccn.store.rounds.proofs import FinalCheckpoint, ProvenGrowth, ProvenMessage
+from ccn.store.rounds.proofs import ProvenGrowth, ProvenMessage
 from ccn.store.upkeep import scrub as scrubbing
 
 app = typer.Typer(
@@ -30,87 +34,90 @@ app = typer.Typer(
 
 
 @app.command()
+@add_options(DatabaseOptions)
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write; `ccn-verify FILE` checks it.")],
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
+    reach: DatabaseOptions,
+    file: Annotated[
+        Path, typer.Argument(help="The file to write; `ccn-verify FILE` checks it.", show_default=False)
+    ],
 ) -> None:
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
     if file.is_dir():
         raise errors.InputInvalid(f"{file} is a folder: name a file in it")
-    at = target.find_database(database_url, data, quiet=as_json)
-    written = asyncio.run(_export_record(file, at))
-    if as_json:
-        told = {"blocks": written.blocks, "leaves": written.leaves, "waiting": written.waiting}
-        _print_json({"file": str(file), **told})
+    counts = reach.run(lambda pool: _export_record(pool, file))
+    if reach.as_json:
+        fields = {"blocks": counts.blocks, "leaves": counts.leaves, "waiting": counts.waiting}
+        printing.say_json({"file": str(file), **fields})
         return
-    printing.say(f"blocks: {written.blocks}, leaves: {written.leaves}, written to {file}", err=True)
-    if written.waiting:
-        printing.say(f"not sealed yet, but by the next round: {written.waiting}", err=True)
+    printing.say(f"blocks: {counts.blocks}, leaves: {counts.leaves}, written to {file}", err=True)
+    if counts.waiting:
+        printing.say(f"leaves that the next round seals: {counts.waiting}", err=True)
 
 
 @app.command()
-def checkpoint(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
-    """Print the newest final checkpoint. Keep it: no record without it is this one."""
-    found = asyncio.run(_load_checkpoint(target.find_database(database_url, data, quiet=as_json)))
-    if as_json:
-        _print_json({"height": found.height, "size": found.size, "note": found.note})
+@add_options(DatabaseOptions)
+def checkpoint(reach: DatabaseOptions) -> None:
+    """Print the newest final checkpoint. Keep it: a record that does not contain it is not this one."""
+    final = reach.run(lambda pool: proofs.load_final(pool, signing_key.check_signature))
+    if reach.as_json:
+        printing.say_json({"height": final.height, "size": final.size, "note": final.note})
     else:
-        printing.say(found.note, nl=False)
+        printing.say(final.note, nl=False)
 
 
 @app.command()
-def prove(  # noqa: PLR0917 - the options of a command
+@add_options(DatabaseOptions)
+def prove(
+    reach: DatabaseOptions,
     conversation: Annotated[
-        UUID | None, typer.Argument(help="The conversation.", show_default=False)
+        UUID | None, typer.Argument(help="The id of the conversation.", show_default=False)
     ] = None,
     seq: Annotated[
-        int | None, typer.Argument(min=1, help="The number of the message in it.", show_default=False)
+        int | None,
+        typer.Argument(min=1, help="The number of the message in the conversation.", show_default=False),
     ] = None,
     since: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Prove instead that the record only grew since this block.", show_default=False
+            min=1,
+            help="Prove instead that the record has only grown since the block of this height.",
+            show_default=False,
         ),
     ] = None,
     until: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="With --since: up to this block; by default the newest final one.",
+            help="With --since: the height of the newer block; the newest final one if left out.",
             show_default=False,
         ),
     ] = None,
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """Prove that a message is in the record, or that the record only grew; checked before it is printed.
+    """Prove that a message is in the record, or that the record has only grown.
 
-    A message is proved under the newest final checkpoint. With --since, two final checkpoints are printed
-    and the hashes from which the roots of both follow (RFC 6962): nothing before the first was changed.
+    The proof is checked before it is printed. A message is proved under the newest final checkpoint. With
+    --since, two final checkpoints are printed with the hashes from which the roots of both follow (RFC
+    6962): nothing before the first checkpoint was changed.
     """
     if since is not None:
         if conversation is not None or seq is not None:
-            raise typer.BadParameter("give a message, or --since", param_hint="--since")
-        growth = asyncio.run(
-            _prove_growth(since, until, target.find_database(database_url, data, quiet=as_json))
+            raise typer.BadParameter("give a message or --since, not both", param_hint="--since")
+        growth = reach.run(
+            lambda pool: proofs.prove_growth(pool, since, until, signing_key.check_signature)
         )
-        _print_growth(growth, as_json=as_json)
+        _print_growth(growth, as_json=reach.as_json)
         return
     if conversation is None or seq is None or until is not None:
         raise typer.BadParameter("give a conversation and the number of a message in it, or --since HEIGHT")
-    proven = asyncio.run(
-        _prove_message(conversation, seq, target.find_database(database_url, data, quiet=as_json))
-    )
-    _print_message(proven, conversation, seq, as_json=as_json)
+    wanted = ConversationId(conversation)
+    proven = reach.run(lambda pool: proofs.prove_message(pool, wanted, seq, signing_key.check_signature))
+    _print_message(proven, conversation, seq, as_json=reach.as_json)
 
 
 def _print_message(proven: ProvenMessage, conversation: UUID, seq: int, *, as_json: bool) -> None:
     path = _encode_path(proven.path)
     if as_json:
-        _print_json(
+        printing.say_json(
             {
                 "conversation": str(conversation),
                 "seq": seq,
@@ -137,7 +144,7 @@ def _print_growth(growth: ProvenGrowth, *, as_json: bool) -> None:
     path = _encode_path(growth.path)
     older, newer = growth.older, growth.newer
     if as_json:
-        _print_json(
+        printing.say_json(
             {
                 "since": older.height,
                 "until": newer.height,
@@ -164,133 +171,118 @@ def _encode_path(path: Sequence[bytes]) -> list[str]:
 
 
 @app.command()
-def redact(  # noqa: PLR0917 - the options of a command
-    conversation: Annotated[UUID, typer.Argument(help="The conversation.")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")],
-    by: Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")],
-    first: Annotated[int, typer.Option(min=1, help="The first message.")] = 1,
-    last: Annotated[int | None, typer.Option(min=1, help="The last one; by default the newest.")] = None,
+@add_options(ClusterOptions)
+def redact(
+    reach: ClusterOptions,
+    *,
+    conversation: Annotated[UUID, typer.Argument(help="The id of the conversation.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; the record keeps it.", show_default=False)],
+    by: Annotated[str, typer.Option("--by", help="Who asks; the record keeps it.", show_default=False)],
+    first: Annotated[int, typer.Option(min=1, help="The number of the first message.")] = 1,
+    last: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The number of the last message; the newest if left out.", show_default=False
+        ),
+    ] = None,
     with_recollections: Annotated[
         bool,
         typer.Option(
             "--with-recollections",
-            help="And all that was said in later conversations whose prompts held these words.",
+            help="Also redact everything in later conversations whose prompts held these words.",
         ),
     ] = False,
-    scrubbing: Annotated[
-        bool, typer.Option("--scrub", help="Then do what `ccn record scrub` does; see its help.")
+    with_scrub: Annotated[
+        bool,
+        typer.Option("--scrub", help="Then do what `ccn record scrub` does, which needs the database."),
     ] = False,
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """Take the content of messages out, for ever. The record says by whom and why, and still verifies.
+    """Redact the content of messages for ever. The record says by whom and why, and still verifies.
 
-    With it go the title, streams, search index and request keys of those messages. In the files of the
-    database it may stay until `ccn record scrub`; in backups and on replicas until those are replaced.
+    The title, streams, search index and request keys of those messages are removed too. The files of the
+    database may hold the content until `ccn record scrub`, backups and replicas until they are replaced.
     """
     body: dict[str, object] = {"conversation": str(conversation), "first": first, "reason": reason}
     if last is not None:
         body["last"] = last
     if with_recollections:
         body["with_recollections"] = True
-    at = target.find_database(database_url, data, quiet=as_json)
-    owner = target.find_owner(database_url, data, quiet=True) if scrubbing else None
-    told = ask.ask_cluster("redact", body, by, at, quiet=as_json)
-    if not as_json:
-        printing.say(f"messages {told['first']} to {told['last']} of {conversation} are redacted")
-        _print_recollections(told, done=with_recollections)
+    owner = reach.find_owner("--scrub") if with_scrub else None
+    with reach.open_source() as cluster:
+        outcome = cluster.ask("redact", body, by)
+    if not reach.as_json:
+        printing.say(f"messages {outcome['first']} to {outcome['last']} of {conversation} are redacted")
+        _print_recollections(outcome, with_recollections=with_recollections)
     if owner is not None:
-        told |= _scrub_database(owner, quiet=as_json)
-    if as_json:
-        _print_json(told)
+        outcome |= _scrub_database(owner, quiet=reach.as_json)
+    if reach.as_json:
+        printing.say_json(outcome)
     elif owner is None:
         printing.say(
-            f"The words may still lie in files of the database until `ccn record scrub`. {_ELSEWHERE}"
+            f"The files of the database may hold the words until `ccn record scrub`. {_OTHER_COPIES}"
         )
 
 
 @app.command()
-def scrub(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
-    """Have the database's files let go of what was redacted. It rewrites tables: choose a quiet hour.
+@add_options(DatabaseOptions)
+def scrub(reach: DatabaseOptions) -> None:
+    """Remove what was redacted from the files of the database. It rewrites tables: choose a quiet hour.
 
-    messages, message_documents, turn_events, turns and conversations are written anew (VACUUM FULL), each
-    locked against reading and writing meanwhile. It takes about as long as copying them, and as much room.
-    Nodes wait, and answer 503 to what waits too long. Then the planner's statistics are renewed, and the
-    write-ahead log is switched until no segment is left that was written before. It takes the role that
-    owns the schema, and a superuser for all of it.
+    It rewrites messages, message_documents, turn_events, turns and conversations (VACUUM FULL), and locks
+    each of them meanwhile. That takes about as long, and as much space, as copying them. Nodes wait, and
+    answer 503 to requests that wait too long. Then it renews the planner's statistics, and switches the
+    write-ahead log until no older segment is left. It needs the role that owns the schema, and a
+    superuser for all of it.
     """
-    done = _scrub_database(target.find_owner(database_url, data, quiet=as_json), quiet=as_json)
-    if as_json:
-        _print_json(done)
+    outcome = _scrub_database(reach.find_owner(), quiet=reach.as_json)
+    if reach.as_json:
+        printing.say_json(outcome)
 
 
-_ELSEWHERE = (
+_OTHER_COPIES = (
     "Backups, archived write-ahead log and replicas hold them too: take a new backup and delete the older "
     "ones, or wait until they expire; on a replica run CHECKPOINT once it has caught up, or build it anew."
 )
 
 
-def _scrub_database(at: DatabaseTarget, *, quiet: bool) -> dict[str, object]:
-    def print_step(what: str) -> None:
+def _scrub_database(at: DatabaseTarget, *, quiet: bool) -> Fields:
+    def print_step(step: str) -> None:
         if not quiet:
-            printing.say(what, err=True)
+            printing.say(step, err=True)
 
-    done = asyncio.run(scrubbing.scrub_database(at.url, print_step))
+    scrubbed = asyncio.run(scrubbing.scrub_database(at.url, print_step))
     if not quiet:
-        for left in done.left:
+        for left in scrubbed.left:
             printing.say(f"left as it is: {left}")
-        printing.say(f"{', '.join(done.tables)} were written anew. {_ELSEWHERE}")
-    return {"scrubbed": list(done.tables), "left": list(done.left)}
+        printing.say(f"{', '.join(scrubbed.tables)} were written anew. {_OTHER_COPIES}")
+    return {"scrubbed": list(scrubbed.tables), "left": list(scrubbed.left)}
 
 
-def _print_recollections(told: dict[str, Any], *, done: bool) -> None:
-    """Later conversations that had the words in their prompts, so that replies there may quote them."""
-    if later := told.get("recollected"):
+def _print_recollections(outcome: Fields, *, with_recollections: bool) -> None:
+    """Print later conversations that had the words in their prompts: replies there may quote them."""
+    if later := outcome.get("recollected"):
         advice = (
-            "; all that was said there is redacted too"
-            if done
+            "; everything in them is redacted too"
+            if with_recollections
             else ": --with-recollections redacts them too"
         )
         printing.say(f"prompts of {len(later)} later conversations held these words{advice}")
-        for each in later:
-            printing.say(f"  {each}")
-    if further := told.get("further"):
-        printing.say(f"prompts of {len(further)} more held words of those, which are left as they are")
-        for each in further:
-            printing.say(f"  {each}")
+        for conversation in later:
+            printing.say(f"  {conversation}")
+    if further := outcome.get("further"):
+        printing.say(f"prompts of {len(further)} more held words of those; they are left as they are")
+        for conversation in further:
+            printing.say(f"  {conversation}")
 
 
-async def _export_record(file: Path, at: DatabaseTarget) -> ExportCounts:
-    beside = file.with_name(f".{file.name}.part")
+async def _export_record(pool: Pool, file: Path) -> ExportCounts:
+    partial = file.with_name(f".{file.name}.part")
     try:
-        with beside.open("wb") as opened:
-            async with ask.open_database(at) as pool:
-                written = await exports.export_record(pool, opened)
-        beside.replace(file)  # so that what bears the name is whole
+        with partial.open("wb") as opened:
+            counts = await exports.export_record(pool, opened)
+        partial.replace(file)  # so that a file of this name is always whole
     except OSError as refused:
         raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused
     finally:
-        beside.unlink(missing_ok=True)
-    return written
-
-
-async def _load_checkpoint(at: DatabaseTarget) -> FinalCheckpoint:
-    async with ask.open_database(at) as pool:
-        return await proofs.load_final(pool, signing_key.check_signature)
-
-
-async def _prove_message(conversation: UUID, seq: int, at: DatabaseTarget) -> ProvenMessage:
-    async with ask.open_database(at) as pool:
-        return await proofs.prove_message(
-            pool, ConversationId(conversation), seq, signing_key.check_signature
-        )
-
-
-async def _prove_growth(since: int, until: int | None, at: DatabaseTarget) -> ProvenGrowth:
-    async with ask.open_database(at) as pool:
-        return await proofs.prove_growth(pool, since, until, signing_key.check_signature)
-
-
-def _print_json(shown: dict[str, object]) -> None:
-    printing.say(json.dumps(shown, ensure_ascii=False))
+        partial.unlink(missing_ok=True)
+    return counts

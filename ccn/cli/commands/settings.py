@@ -1,8 +1,7 @@
-"""`ccn settings`: what is set, to what, by whom, and what it means."""
+"""`ccn settings`: shows each setting with its value, its origin and its meaning."""
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from typing import Annotated
 
@@ -14,29 +13,33 @@ from ccn.settings import SettingsReading
 
 
 def settings(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on one line.")] = False,
 ) -> None:
-    """Print the effective settings, where each came from and what it means; secrets are masked."""
+    """Print the settings in effect, with the origin and the meaning of each.
+
+    Secrets are masked.
+    """
     reading = source.load_with_origins()
     if as_json:
         _print_json(reading)
     else:
         _print_page(reading)
     for name in reading.ignored:
-        typer.secho(f"warning: {name} is no setting and has no effect", fg=typer.colors.YELLOW, err=True)
+        typer.secho(f"warning: {name} is not a setting and has no effect", fg=typer.colors.YELLOW, err=True)
 
 
 def _print_json(reading: SettingsReading) -> None:
-    rows = {
-        f"{group}.{field}": {
-            "value": reading.display_field(group, field),
-            "origin": reading.field_origin(group, field),
-            "variable": source.variable_name(group, field),
-            "meaning": source.field_sentence(group, field),
+    printing.say_json(
+        {
+            f"{group}.{field}": {
+                "value": reading.display_field(group, field),
+                "origin": reading.field_origin(group, field),
+                "variable": source.variable_name(group, field),
+                "meaning": source.field_sentence(group, field),
+            }
+            for group, field in source.list_fields()
         }
-        for group, field in source.list_fields()
-    }
-    printing.say(json.dumps(rows, ensure_ascii=False))
+    )
 
 
 def _print_page(reading: SettingsReading) -> None:

@@ -1,8 +1,10 @@
-"""`ccn spend`: what calls to the model cost, by day, character, user, conversation; what is left today."""
+"""`ccn spend`: shows what calls to the model cost, by day, character, user or conversation.
+
+It also shows what is left of today's budget.
+"""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -14,8 +16,7 @@ from rich.table import Table
 
 from ccn import settings
 from ccn.cli.output import printing
-from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import Data, Json, Url
+from ccn.cli.reach.options import DatabaseOptions, add_options
 from ccn.core.calls import budget, price
 from ccn.core.calls.budget import Day
 from ccn.core.ids import CharacterId, ConversationId
@@ -30,21 +31,23 @@ _WIDE = 200  # however narrow the terminal is: a cut id or figure is of no use
 _EPOCH = date(2000, 1, 1)
 
 
+@add_options(DatabaseOptions)
 def show_spend(
+    reach: DatabaseOptions,
     *,
     day: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="One day, by conversation.", show_default=False),
+        typer.Option(formats=["%Y-%m-%d"], help="Show one day, by conversation.", show_default=False),
     ] = None,
-    character: Annotated[str, typer.Option(help="Of this character only.", show_default=False)] = "",
-    user: Annotated[str, typer.Option(help="For this user only.", show_default=False)] = "",
-    by_user: Annotated[bool, typer.Option("--by-user", help="A line for each user.")] = False,
+    character: Annotated[
+        str, typer.Option(help="Show the calls of this character only.", show_default=False)
+    ] = "",
+    user: Annotated[str, typer.Option(help="Show the calls for this user only.", show_default=False)] = "",
+    by_user: Annotated[bool, typer.Option("--by-user", help="Show a line for each user.")] = False,
     conversation: Annotated[
-        UUID | None, typer.Option(help="Of this conversation only, since it began.", show_default=False)
+        UUID | None,
+        typer.Option(help="Show the calls of this conversation only, since it began.", show_default=False),
     ] = None,
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
     """Show tokens and cost: of the last 30 days, of one day, or of one conversation."""
     chosen = settings.load()
@@ -57,8 +60,8 @@ def show_spend(
         lines = await _load_lines(pool, today, day.date() if day is not None else None, wanted)
         return lines, await _budget_left(pool, chosen, wanted, today)
 
-    lines, left = ask.run_on_database(read_spend, target.find_database(database_url, data, quiet=as_json))
-    _print_json(lines, left) if as_json else _print_table(lines, left)
+    lines, left = reach.run(read_spend)
+    _print_json(lines, left) if reach.as_json else _print_table(lines, left)
 
 
 async def _choose_lines(
@@ -74,13 +77,13 @@ async def _choose_lines(
 
 
 async def _load_lines(pool: Pool, today: date, day: date | None, wanted: UsageFilter) -> list[UsageEntry]:
-    overview = today - timedelta(days=DAYS - 1)
-    first = day or (_EPOCH if wanted.conversation is not None else overview)
+    overview_start = today - timedelta(days=DAYS - 1)
+    first = day or (_EPOCH if wanted.conversation is not None else overview_start)
     return await usage.list_usage(pool, first, day or today, wanted)
 
 
 async def _budget_left(pool: Pool, chosen: settings.Settings, wanted: UsageFilter, today: date) -> Day:
-    """Today's budget: the user's or the character's if one is named, else that of all."""
+    """Load today's budget: that of the user or character if one is named, else that of the cluster."""
     scope, dollars = usage.CLUSTER, chosen.claude.daily_budget_dollars
     if wanted.owner is not None:
         scope, dollars = usage.scope_of_user(wanted.owner), chosen.limits.daily_dollars
@@ -92,28 +95,26 @@ async def _budget_left(pool: Pool, chosen: settings.Settings, wanted: UsageFilte
 
 
 def _budget_day(claude: settings.ClaudeSettings) -> date:
-    """As budgets count days."""
+    """Return the day that budgets count now."""
     return budget.day_of(datetime.now(UTC), ZoneInfo(claude.time_zone))
 
 
 def _print_table(lines: list[UsageEntry], budget: Day) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    users, conversations = any(each.user for each in lines), any(each.conversation for each in lines)
-    named = ("day", "character", *(["user"] * users), *(["conversation"] * conversations))
-    for name in named:
-        table.add_column(name, no_wrap=True)
-    for name in ("calls", "input", "cache read", "cache write", "output", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for each in lines:
-        user = [printing.escape_markup(each.user or "nobody")] * users
-        here = [str(each.conversation or "none")] * conversations
-        table.add_row(
-            f"{each.day}",
-            printing.escape_markup(each.character),
-            *user,
-            *here,
-            *_total_to_cells(each.total),
-        )
+    with_users = any(entry.user for entry in lines)
+    with_conversations = any(entry.conversation for entry in lines)
+    headings = ["day", "character"]
+    headings += ["user"] if with_users else []
+    headings += ["conversation"] if with_conversations else []
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    for heading in ("calls", "input", "cache read", "cache write", "output", "cost"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in lines:
+        cells = [f"{entry.day}", printing.escape_markup(entry.character)]
+        cells += [printing.escape_markup(entry.user or "nobody")] if with_users else []
+        cells += [str(entry.conversation or "none")] if with_conversations else []
+        table.add_row(*cells, *_total_to_cells(entry.total))
     console = Console(highlight=False, width=_WIDE)
     console.print(table if lines else "nothing was spent")
     console.print(f"\n{_describe_budget(budget)}")
@@ -122,13 +123,13 @@ def _print_table(lines: list[UsageEntry], budget: Day) -> None:
 def _total_to_cells(total: UsageTotal) -> list[str]:
     used = total.usage
     counts = (total.calls, used.input, used.cache_read, used.cache_write, used.output)
-    return [*(f"{each:,}" for each in counts), _format_dollars(total.microdollars)]
+    return [*(f"{count:,}" for count in counts), _format_dollars(total.microdollars)]
 
 
 def _describe_budget(budget: Day) -> str:
     held = f", {_format_dollars(budget.held)} held for calls under way or cut off" if budget.held else ""
     left = (
-        "no limit is set here; nodes go by their own settings"
+        "no limit is set here, and nodes follow their own settings"
         if budget.left is None
         else f"{_format_dollars(budget.left)} left"
     )
@@ -136,23 +137,24 @@ def _describe_budget(budget: Day) -> str:
 
 
 def _print_json(lines: list[UsageEntry], budget: Day) -> None:
-    for each in lines:
-        used = each.total.usage
-        told = {
-            "day": f"{each.day}",
-            "character": each.character,
-            "user": each.user,
-            "conversation": str(each.conversation) if each.conversation else None,
-            "calls": each.total.calls,
-            "input": used.input,
-            "output": used.output,
-            "cache_read": used.cache_read,
-            "cache_write": used.cache_write,
-            "microdollars": each.total.microdollars,
-        }
-        printing.say(json.dumps(told))
+    for entry in lines:
+        used = entry.total.usage
+        printing.say_json(
+            {
+                "day": f"{entry.day}",
+                "character": entry.character,
+                "user": entry.user,
+                "conversation": str(entry.conversation) if entry.conversation else None,
+                "calls": entry.total.calls,
+                "input": used.input,
+                "output": used.output,
+                "cache_read": used.cache_read,
+                "cache_write": used.cache_write,
+                "microdollars": entry.total.microdollars,
+            }
+        )
     today = {"limit": budget.limit, "spent": budget.spent, "held": budget.held, "left": budget.left}
-    printing.say(json.dumps({"today": today}))
+    printing.say_json({"today": today})
 
 
 def _format_dollars(microdollars: int) -> str:

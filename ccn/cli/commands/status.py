@@ -1,8 +1,7 @@
-"""`ccn status`: who is here, who leads, and how the last round went."""
+"""`ccn status`: shows which nodes are here, which one leads, and how the last round went."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,16 +19,19 @@ _VOTES = {True: "yes", False: "no", None: "?"}
 
 
 def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) -> None:
-    """Show how the cluster is."""
-    told = _ask_nodes(target.find_nodes(endpoint, data))
+    """Show the nodes, the leader and the last round of the cluster.
+
+    This command needs no API key.
+    """
+    answer = _ask_nodes(target.find_nodes(endpoint, data))
     if as_json:
-        printing.say(json.dumps(told))
+        printing.say_json(answer)
     else:
-        _print_status(told)
+        _print_status(answer)
 
 
 def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
-    """What the first node that answers says of its cluster. It needs no credential, so none is sent."""
+    """Return the status that the first node tells that answers. It needs no API key, so none is sent."""
     silent: errors.Unavailable | None = None
     for url in at.urls:
         try:
@@ -38,37 +40,39 @@ def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
             silent = failed
     if silent is not None and len(at.urls) == 1:
         raise silent
-    raise errors.Unavailable("no node answers, though `ccn up` runs: its output tells whether they start")
+    raise errors.Unavailable("no node answers, though `ccn up` runs: its output says whether they start")
 
 
-def _print_status(told: dict[str, Any]) -> None:
+def _print_status(status: dict[str, Any]) -> None:
     console = Console(highlight=False)
     nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("node", "", "votes", "running since", "address"):
         nodes.add_column(heading)
-    for node in told["nodes"]:
-        here = "[green]here[/]" if node["here"] else "[red]away[/]"
-        here += ", draining" if node["draining"] else ""
-        leads = " (leader)" if node["node"] == told["leader"] else ""
+    for node in status["nodes"]:
+        presence = "[green]here[/]" if node["here"] else "[red]away[/]"
+        presence += ", draining" if node["draining"] else ""
+        leads = " (leader)" if node["node"] == status["leader"] else ""
         votes, since = _VOTES[node["votes"]], _format_moment(node.get("since"))
-        named, address = printing.escape_markup(node["node"]), printing.escape_markup(node["address"])
-        nodes.add_row(named + leads, here, votes, since, address)
+        name, address = printing.escape_markup(node["node"]), printing.escape_markup(node["address"])
+        nodes.add_row(name + leads, presence, votes, since, address)
     console.print(nodes)
     console.print()
     facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    led = f" since {_format_moment(told['led_since'])}" if told.get("led_since") else ""
-    facts.add_row("leader", f"{told['leader'] or '[red]nobody[/]'}, term {told['term']}{led}")
-    facts.add_row("height", "not founded yet" if told["height"] is None else str(told["height"]))
-    facts.add_row("last round", _describe_round(told["last_round"]))
-    facts.add_row("quorum", _describe_quorum(told))
-    facts.add_row("unsealed", f"{told['unsealed']} leaves wait for a block")
-    facts.add_row("database", told["database_mode"])
-    if told["stopped"]:
-        why = printing.escape_markup(told["stopped"])
-        facts.add_row("[red]stopped[/]", f"{told['node']} signs nothing any more: {why}")
-    for found in told.get("evidence", ()):
-        twice = {"proposal": "proposed", "vote": "voted for", "cosigned": "cosigned"}[found["kind"]]
-        facts.add_row("[red]liar[/]", f"{found['node']} {twice} two blocks of height {found['height']}")
+    led_since = f" since {_format_moment(status['led_since'])}" if status.get("led_since") else ""
+    facts.add_row("leader", f"{status['leader'] or '[red]nobody[/]'}, term {status['term']}{led_since}")
+    facts.add_row("height", "not founded yet" if status["height"] is None else str(status["height"]))
+    facts.add_row("last round", _describe_round(status["last_round"]))
+    facts.add_row("quorum", _describe_quorum(status))
+    facts.add_row("unsealed", f"{status['unsealed']} leaves wait for a block")
+    facts.add_row("database", status["database_mode"])
+    if status["stopped"]:
+        why = printing.escape_markup(status["stopped"])
+        facts.add_row("[red]stopped[/]", f"{status['node']} signs nothing any more: {why}")
+    for evidence in status.get("evidence", ()):
+        verb = {"proposal": "proposed", "vote": "voted for", "cosigned": "cosigned"}[evidence["kind"]]
+        facts.add_row(
+            "[red]liar[/]", f"{evidence['node']} {verb} two blocks of height {evidence['height']}"
+        )
     console.print(facts)
 
 
@@ -82,7 +86,7 @@ def _describe_round(last: dict[str, Any] | None) -> str:
 
 
 def _format_moment(at: str | None) -> str:
-    """A moment of today as its time, an earlier one with its day; like the rest of the page in UTC."""
+    """Write a moment of today as its time and an earlier one with its day, in UTC."""
     if at is None:
         return "-"
     then = datetime.fromisoformat(at).astimezone(UTC)
@@ -90,10 +94,10 @@ def _format_moment(at: str | None) -> str:
     return f"{then:%H:%M:%S}" if today else f"{then:%Y-%m-%d %H:%M:%S}"
 
 
-def _describe_quorum(told: dict[str, Any]) -> str:
-    validators = [node for node in told["nodes"] if node["votes"]]
-    here = sum(node["here"] for node in validators)
-    if told["quorum"] is None:
+def _describe_quorum(status: dict[str, Any]) -> str:
+    validators = [node for node in status["nodes"] if node["votes"]]
+    present = sum(node["here"] for node in validators)
+    if status["quorum"] is None:
         return "not known yet"
-    mark = "" if here >= told["quorum"] else " [red](no quorum: rounds fail, serving goes on)[/]"
-    return f"{told['quorum']} of {len(validators)}, {here} here{mark}"
+    mark = "" if present >= status["quorum"] else " [red](no quorum: rounds fail, serving goes on)[/]"
+    return f"{status['quorum']} of {len(validators)}, {present} here{mark}"

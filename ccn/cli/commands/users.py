@@ -1,11 +1,10 @@
-"""`ccn user …`: who may come in. These commands write accounts directly into the cluster's database.
+"""`ccn user …`: the accounts of people, written directly into the cluster's database.
 
-A password that nobody gives is made up and printed once, on standard output and nowhere else.
+A password that nobody gives is generated and printed once, on standard output and nowhere else.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated
 
@@ -13,94 +12,81 @@ import typer
 
 from ccn import errors
 from ccn.cli.output import printing, timestamps
-from ccn.cli.reach import ask, target
-from ccn.cli.reach.target import By, Data, Json, Url
+from ccn.cli.reach.options import DatabaseOptions, add_options
+from ccn.cli.reach.target import By
 from ccn.core.ids import UserId
 from ccn.gateway.accounts import credentials, passwords
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier, User
-from ccn.store.connection.pool import Pool
 
-app = typer.Typer(help="Users: who may come in.", no_args_is_help=True)
+app = typer.Typer(help="Users: the people who may sign in.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="The user's name; case does not matter.", show_default=False)]
+UserName = Annotated[
+    str, typer.Argument(help="The name of the user; case does not matter.", show_default=False)
+]
 FromInput = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
 ]
 
 
 @app.command()
+@add_options(DatabaseOptions)
 def add(
-    name: Name,
-    *,
-    tier: Annotated[str, typer.Option(help="user: own conversations, admin: operate.")] = "user",
+    reach: DatabaseOptions,
+    name: UserName,
+    tier: Annotated[
+        str, typer.Option(help="What the user may do: user has own conversations, admin also operates.")
+    ] = "user",
     password_stdin: FromInput = False,
     by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
 ) -> None:
-    """Let somebody in."""
-    password, wanted = _read_or_make_password(password_stdin), parse_tier(tier)
-    kept = passwords.hash_password(password)
-
-    async def add_user(pool: Pool) -> User:
-        return await users.add_user(pool, UserId(credentials.new_id()), name, wanted, kept, by)
-
-    made = ask.run_on_database(add_user, target.find_database(database_url, data, quiet=as_json))
-    _print_user(made, "" if password_stdin else password, as_json=as_json)
+    """Add a user. Without --password-stdin a password is generated and printed."""
+    wanted, password = parse_tier(tier), _read_or_make_password(password_stdin)
+    hashed = passwords.hash_password(password)
+    user = reach.run(
+        lambda pool: users.add_user(pool, UserId(credentials.new_id()), name, wanted, hashed, by)
+    )
+    _print_user(user, "" if password_stdin else password, as_json=reach.as_json)
 
 
 @app.command("list")
-def list_users(database_url: Url = "", data: Data = None, as_json: Json = False) -> None:
-    """Everybody who may come in, or might."""
-    for user in ask.run_on_database(
-        users.list_users, target.find_database(database_url, data, quiet=as_json)
-    ):
-        printing.say(to_json(_user_to_fields(user)) if as_json else _format_user(user))
+@add_options(DatabaseOptions)
+def list_users(reach: DatabaseOptions) -> None:
+    """List all users, also disabled ones."""
+    for user in reach.run(users.list_users):
+        printing.say(printing.to_json(_user_to_fields(user)) if reach.as_json else _format_user(user))
 
 
 @app.command()
-def disable(
-    name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
-) -> None:
-    """Let a user in no more: tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
-    at = target.find_database(database_url, data, quiet=as_json)
-    _print_user(
-        ask.run_on_database(lambda pool: users.disable_user(pool, name, by), at), "", as_json=as_json
-    )
+@add_options(DatabaseOptions)
+def disable(reach: DatabaseOptions, name: UserName, by: By = "operator") -> None:
+    """Disable a user. Tokens and API keys stop working within CCN_ACCOUNTS_RECHECK_S."""
+    user = reach.run(lambda pool: users.disable_user(pool, name, by))
+    _print_user(user, "", as_json=reach.as_json)
 
 
 @app.command()
-def enable(
-    name: Name, by: By = "operator", database_url: Url = "", data: Data = None, as_json: Json = False
-) -> None:
-    """Let a user in again, with the password and API keys it had."""
-    at = target.find_database(database_url, data, quiet=as_json)
-    _print_user(
-        ask.run_on_database(lambda pool: users.enable_user(pool, name, by), at), "", as_json=as_json
-    )
+@add_options(DatabaseOptions)
+def enable(reach: DatabaseOptions, name: UserName, by: By = "operator") -> None:
+    """Enable a user again, with the same password and API keys."""
+    user = reach.run(lambda pool: users.enable_user(pool, name, by))
+    _print_user(user, "", as_json=reach.as_json)
 
 
 @app.command()
-def password(  # noqa: PLR0917 - the options of a command
-    name: Name,
-    password_stdin: FromInput = False,
-    by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    as_json: Json = False,
+@add_options(DatabaseOptions)
+def password(
+    reach: DatabaseOptions, name: UserName, password_stdin: FromInput = False, by: By = "operator"
 ) -> None:
-    """Give a user another password; whoever signed in with the old one is signed out."""
-    new = _read_or_make_password(password_stdin)
-    kept = passwords.hash_password(new)
-    at = target.find_database(database_url, data, quiet=as_json)
-    changed = ask.run_on_database(lambda pool: users.set_password(pool, name, kept, by), at)
-    _print_user(changed, "" if password_stdin else new, as_json=as_json)
+    """Change the password of a user, and sign the user out everywhere."""
+    chosen = _read_or_make_password(password_stdin)
+    hashed = passwords.hash_password(chosen)
+    user = reach.run(lambda pool: users.set_password(pool, name, hashed, by))
+    _print_user(user, "" if password_stdin else chosen, as_json=reach.as_json)
 
 
 def parse_tier(text: str) -> Tier:
-    """A tier by its name."""
+    """Read a tier from its name."""
     if text not in list(Tier):
         raise errors.InputInvalid(f"a tier is {', '.join(Tier)}, not {text!r}")
     return Tier(text)
@@ -111,14 +97,13 @@ def _read_or_make_password(from_input: bool) -> str:
 
 
 def _print_user(user: User, password: str, *, as_json: bool) -> None:
-    shown = {"password": password} if password else {}
     if as_json:
-        printing.say(to_json(_user_to_fields(user) | shown))
+        printing.say_json(_user_to_fields(user) | ({"password": password} if password else {}))
         return
     printing.say(_format_user(user))
     if password:
         printing.say(f"password  {password}")
-        printing.say("It is shown this once.", err=True)
+        printing.say("The password is shown this once.", err=True)
 
 
 def _user_to_fields(user: User) -> dict[str, object]:
@@ -136,8 +121,3 @@ def _format_user(user: User) -> str:
         f"disabled since {timestamps.format_moment(user.disabled_at)}" if user.disabled_at else "enabled"
     )
     return f"{printing.to_one_line(user.name):<24} {user.tier.value:<7} {state}"
-
-
-def to_json(value: object) -> str:
-    """JSON for programs."""
-    return json.dumps(value, ensure_ascii=False)

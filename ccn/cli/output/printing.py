@@ -1,11 +1,12 @@
-"""What commands print, with nothing in it that acts on a terminal: names and reasons are others' words.
+"""How commands print: nothing acts on the terminal, because names and reasons are the words of others.
 
-Whatever moves a cursor, hides words or turns them around is shown as its number, in a form that is the same
-character to whoever reads JSON. So one way to print serves people and programs.
+A character that moves the cursor, hides words or turns them around is shown as its number, in a form that
+JSON reads as the same character. So people and programs are served by one way to print.
 """
 
 from __future__ import annotations
 
+import json
 import re
 
 import typer
@@ -15,22 +16,32 @@ _BREAK = re.compile(r"[\t\n]")
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print something; its lines and tabs stay."""
+    """Print a text; its lines and tabs stay."""
     typer.echo(escape_controls(text), err=err, nl=nl)
 
 
+def say_json(value: object, *, err: bool = False) -> None:
+    """Print a value as JSON on one line."""
+    say(to_json(value), err=err)
+
+
+def to_json(value: object) -> str:
+    """Write a value as JSON on one line, with letters of all languages as they are."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def escape_controls(text: str) -> str:
-    """Without anything that acts on a terminal; lines and tabs stay."""
+    """Replace what acts on a terminal; lines and tabs stay."""
     return _CONTROL.sub(_escape_character, text)
 
 
 def to_one_line(text: object) -> str:
-    """The same on one line: for a name or a reason among other things."""
+    """Do the same and keep the text on one line: for a name or a reason among other things."""
     return _BREAK.sub(_escape_character, escape_controls(str(text)))
 
 
 def escape_markup(text: object) -> str:
-    """The same for rich, which takes words in brackets for orders."""
+    """Do the same for rich, which takes words in brackets for orders."""
     from rich.markup import escape  # noqa: PLC0415 - start-up must be quick
 
     return escape(to_one_line(text))

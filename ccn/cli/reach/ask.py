@@ -1,7 +1,7 @@
-"""What commands share that ask a running cluster for something: the asking, and the wait.
+"""Asking a running cluster for something over its database, and waiting for the outcome.
 
-A request is a row in the cluster's database, which whoever may answer it sees. So a command needs the
-database and nothing else, and an error that a node answers with is raised here as if it had happened here.
+A request is a row in the database, and a node that may answer it sees the row. So a command needs only the
+database. An error that a node answers with is raised here as if it had happened here.
 """
 
 from __future__ import annotations
@@ -27,15 +27,8 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 
 
-def ask_cluster(
-    command: str, body: Mapping[str, object], by: str, at: DatabaseTarget, *, quiet: bool = False
-) -> dict[str, Any]:
-    """Ask the cluster and wait for the outcome; raise what it was refused with."""
-    return run_on_database(lambda pool: ask_on_database(pool, command, body, by, quiet=quiet), at)
-
-
 def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) -> T:
-    """Do something with the cluster's database."""
+    """Do the work with a connection to the cluster's database."""
 
     async def connect_and_work() -> T:
         async with open_database(at) as pool:
@@ -45,10 +38,10 @@ def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) ->
 
 
 async def end_as_interrupted(work: Awaitable[T]) -> T:
-    """Await it; once Ctrl-C has cancelled this task, whatever the work raises leaves as a cancellation.
+    """Await the work; if Ctrl-C has cancelled this task, raise every error as a cancellation.
 
-    What is done while a cancellation passes (a ROLLBACK, closing connections) may fail with an error of its
-    own. That would take the place of the cancellation, and the command would end with 1 and not with 130.
+    What runs during a cancellation (a ROLLBACK, closing connections) may fail with an error of its own.
+    That error would replace the cancellation, and the command would end with 1 instead of 130.
     """
     task = asyncio.current_task()
     try:
@@ -61,9 +54,9 @@ async def end_as_interrupted(work: Awaitable[T]) -> T:
 
 @contextlib.asynccontextmanager
 async def open_database(at: DatabaseTarget) -> AsyncIterator[Pool]:
-    """The cluster's database, with all else that the settings say about databases."""
-    known = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
-    async with pool.open(settings.DatabaseSettings.model_validate(known), "ccn command") as connections:
+    """Open the cluster's database with all other settings about databases."""
+    values = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
+    async with pool.open(settings.DatabaseSettings.model_validate(values), "ccn command") as connections:
         yield connections
 
 
@@ -77,15 +70,18 @@ async def ask_on_database(
     quiet: bool = False,
     patience_s: float = PATIENCE_S,
 ) -> dict[str, Any]:
-    """The same on an open database. Whoever gives up waiting has still asked, and is told so."""
-    request, named = uuid.uuid4(), NodeId(node) if node else None
-    await requests.add_request(pool, request, command, by, body, node=named)
+    """Ask the cluster, or the node that is named, and wait for the outcome; raise a refusal as an error.
+
+    After Ctrl-C the request stays, and the command says how to take it back.
+    """
+    request, addressee = uuid.uuid4(), NodeId(node) if node else None
+    await requests.add_request(pool, request, command, by, body, node=addressee)
     if not quiet:
         printing.say(f"asked; {await _describe_addressee(pool, command, node)}", err=True)
     try:
-        return dict(await submission.wait_for_outcome(pool, request, named, patience_s))
+        return dict(await submission.wait_for_outcome(pool, request, addressee, patience_s))
     except asyncio.CancelledError:  # Ctrl-C
-        printing.say(f"still asked; `ccn request cancel {request}` takes it back", err=True)
+        printing.say(f"the request stays; `ccn request cancel {request}` takes it back", err=True)
         raise
 
 

@@ -1,7 +1,7 @@
-"""Commands against a cluster elsewhere: over the HTTP door of one of its nodes, with an API key.
+"""Requests to the HTTP API of one node, with an API key.
 
-Separate from `target`, which finds the cluster, and from `source`, which commands use. A problem that a
-node answers with is raised here as the error it stands for.
+Separate from `target`, which finds the node, and from `http_source`, which knows the paths. A problem
+that a node answers with is raised here as the error it stands for.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ccn.cli.reach.target import HttpTarget
 from ccn.core import error_codes
 
 _TIMEOUT_S = 40.0
-_NODE = "check the address, which is that of a node's HTTP door"
+_CHECK = "check the address, which must be the HTTP address of a node"
 
 
 def get(at: HttpTarget, path: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
-    """What a node answers."""
-    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at))  # noqa: S310 - see _request_url
-    return _send_request(asked, timeout_s)
+    """Get what a node has at this path."""
+    request = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at))  # noqa: S310 - see _request_url
+    return _send_request(request, timeout_s)
 
 
 def delete(at: HttpTarget, path: str) -> dict[str, Any]:
-    """What becomes of what is taken away."""
-    asked = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at), method="DELETE")  # noqa: S310 - see _request_url
-    return _send_request(asked)
+    """Delete what is at this path; return how it stands then."""
+    request = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at), method="DELETE")  # noqa: S310 - see _request_url
+    return _send_request(request)
 
 
 def post(at: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What comes of what a node is asked to do."""
+    """Have a node do something; return the outcome."""
     headers = _auth_headers(at) | {"Content-Type": "application/json"}
     data = json.dumps(body).encode()
     return _send_request(urllib.request.Request(_request_url(at, path), data, headers))  # noqa: S310 - see _request_url
@@ -42,7 +42,7 @@ def post(at: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
 def _request_url(at: HttpTarget, path: str) -> str:
     endpoint = at.urls[0]
     if not endpoint.startswith(("http://", "https://")):
-        raise errors.InputInvalid(f"{endpoint!r} is no address: write it as http://host:port")
+        raise errors.InputInvalid(f"{endpoint!r} is not an address: write it as http://host:port")
     return endpoint.rstrip("/") + path
 
 
@@ -53,35 +53,33 @@ def _auth_headers(at: HttpTarget) -> dict[str, str]:
 def _send_request(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see _request_url
-            found = json.load(answer)
+            decoded = json.load(answer)
     except urllib.error.HTTPError as refused:
         raise _error_from_problem(refused) from None
     except (ValueError, http.client.HTTPException) as strange:
-        raise errors.Unavailable(f"what answers at {request.host} is no node: {_NODE}") from strange
+        raise errors.Unavailable(f"what answers at {request.host} is no node: {_CHECK}") from strange
     except OSError as failed:
         reason = getattr(failed, "reason", failed)
         why = getattr(reason, "strerror", None) or str(reason)
-        raise errors.Unavailable(f"{request.host} does not answer ({why}): {_NODE}") from failed
-    if not isinstance(found, dict):
-        raise errors.Unavailable(f"what answers at {request.host} is no node: {_NODE}")
-    return found
+        raise errors.Unavailable(f"{request.host} does not answer ({why}): {_CHECK}") from failed
+    if not isinstance(decoded, dict):
+        raise errors.Unavailable(f"what answers at {request.host} is no node: {_CHECK}")
+    return decoded
 
 
 def _error_from_problem(refused: urllib.error.HTTPError) -> errors.CCNError:
     try:
-        told = json.load(refused)
-        words, kind = (
-            str(told.get("detail") or told["title"]),
-            error_codes.error_from_code(str(told.get("code"))),
-        )
+        problem = json.load(refused)
+        detail = str(problem.get("detail") or problem["title"])
+        error_class = error_codes.error_from_code(str(problem.get("code")))
     except (OSError, ValueError, LookupError, AttributeError):
-        words, kind = f"the node answered {refused.code}", None
+        detail, error_class = f"the node answered {refused.code}", None
     if refused.code in {401, 403}:
-        return errors.Forbidden(f"{words}; give an admin's key with --api-key-file")
-    if kind is not None:
-        return kind(words)
+        return errors.Forbidden(f"{detail}; give an admin's key with --api-key-file or CCN_CLIENT_API_KEY")
+    if error_class is not None:
+        return error_class(detail)
     if refused.code == 404:
-        return errors.NotFound(words)
+        return errors.NotFound(detail)
     if refused.code == 409:
-        return errors.Conflict(words)
-    return errors.InputInvalid(words) if refused.code < 500 else errors.Unavailable(words)
+        return errors.Conflict(detail)
+    return errors.InputInvalid(detail) if refused.code < 500 else errors.Unavailable(detail)

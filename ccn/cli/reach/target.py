@@ -4,9 +4,9 @@
     else what the settings name      CCN_DATABASE_URL, then CCN_CLIENT_ENDPOINT
     else the cluster that runs here  as `ccn up` keeps it in its folder
 
-A setting never yields to a cluster that merely happens to run on the same machine, and each command says on
-standard error what it uses. With `--json` it keeps that to itself, so that what it prints is for programs.
-A secret among the arguments works and is warned about: everybody on the machine may list processes.
+A cluster that runs on this machine never takes precedence over a setting. Each command says on standard
+error what it uses; with `--json` it says nothing there, because its output is for programs. A secret
+among the arguments works, and the command warns of it: everybody on the machine may list processes.
 """
 
 from __future__ import annotations
@@ -22,41 +22,52 @@ from ccn import errors, settings
 from ccn.continuity import local
 from ccn.settings import SettingsReading
 
+ONLY_DATABASE = "give --database-url, or --data for a cluster that runs here"
+_PANEL = "Which cluster"
+
 Url = Annotated[
     str,
     typer.Option(
         "--database-url",
-        help="The cluster's database; else CCN_DATABASE_URL, or that of the cluster that runs here.",
+        help="The database of the cluster; else CCN_DATABASE_URL, else the cluster that runs here.",
         show_default=False,
+        rich_help_panel=_PANEL,
     ),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="The folder of the cluster that `ccn up` runs.", show_default=False),
+    typer.Option(
+        "--data",
+        help="The folder of a cluster that `ccn up` runs on this machine.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
 ]
 Endpoint = Annotated[
     str,
     typer.Option(
         "--endpoint",
-        help="A node of the cluster, as http://host:port; else CCN_CLIENT_ENDPOINT.",
+        help="The HTTP address of a node, as http://host:port; else CCN_CLIENT_ENDPOINT.",
         show_default=False,
+        rich_help_panel=_PANEL,
     ),
 ]
 KeyFile = Annotated[
     Path | None,
     typer.Option(
         "--api-key-file",
-        help="A file with an API key, for --endpoint; else CCN_CLIENT_API_KEY.",
+        help="A file with an API key for --endpoint; else CCN_CLIENT_API_KEY.",
         show_default=False,
+        rich_help_panel=_PANEL,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON, one object on a line; errors too.")]
-By = Annotated[str, typer.Option("--by", help="Who asks; it is kept in the record.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object on a line; errors too.")]
+By = Annotated[str, typer.Option("--by", help="Who asks; the record keeps it.")]
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseTarget:
-    """A cluster that is reached by its database, and who named it."""
+    """A cluster that is reached by its database, and what named it."""
 
     url: str = field(repr=False)
     origin: str
@@ -64,7 +75,7 @@ class DatabaseTarget:
 
 @dataclass(frozen=True, slots=True)
 class HttpTarget:
-    """A cluster that is reached by the HTTP doors of its nodes, the first to be asked first."""
+    """A cluster that is reached by the HTTP API of its nodes; the first one is asked first."""
 
     urls: tuple[str, ...]
     api_key: str = field(repr=False)
@@ -77,37 +88,37 @@ Target = TypeVar("Target", DatabaseTarget, HttpTarget)
 def find_cluster(
     database_url: str, data: Path | None, endpoint: str, api_key_file: Path | None, *, quiet: bool
 ) -> DatabaseTarget | HttpTarget:
-    """The way to the cluster for a command that can go either way."""
+    """Find the way to the cluster for a command that can go either way."""
     _refuse_several(endpoint, database_url, data)
     if api_key_file is not None and (database_url or data is not None):
         raise errors.InputInvalid("--api-key-file goes with --endpoint; a database needs no API key")
     reading = _read_settings()
-    elsewhere = not (database_url or data or _named_database(reading)) and _named_endpoint(reading)
-    if endpoint or elsewhere:
+    only_endpoint = not (database_url or data or _named_database(reading)) and _named_endpoint(reading)
+    if endpoint or only_endpoint:
         return _announce_target(_http_target(reading, endpoint, api_key_file), quiet=quiet)
     return _announce_target(_database_target(reading, database_url, data), quiet=quiet)
 
 
 def find_database(database_url: str, data: Path | None, *, quiet: bool) -> DatabaseTarget:
-    """The database of the cluster, for a command that nothing else can serve."""
+    """Find the database of the cluster, for a command that only it can serve."""
     _refuse_several("", database_url, data)
     return _announce_target(_database_target(_read_settings(), database_url, data), quiet=quiet)
 
 
 def find_owner(database_url: str, data: Path | None, *, quiet: bool) -> DatabaseTarget:
-    """The same as the role that owns the schema, for a command that changes more than rows."""
+    """Find the database as the role that owns the schema, for a command that changes more than rows."""
     _refuse_several("", database_url, data)
     reading = _read_settings()
-    own = reading.settings.database.owner_url.get_secret_value()
-    if own and not database_url and data is None:
+    owner_url = reading.settings.database.owner_url.get_secret_value()
+    if owner_url and not database_url and data is None:
         return _announce_target(
-            DatabaseTarget(own, reading.field_origin("database", "owner_url")), quiet=quiet
+            DatabaseTarget(owner_url, reading.field_origin("database", "owner_url")), quiet=quiet
         )
-    found = _database_target(reading, database_url, data)
+    database = _database_target(reading, database_url, data)
     if database_url or (data is None and _named_database(reading)):
-        return _announce_target(found, quiet=quiet)
+        return _announce_target(database, quiet=quiet)
     return _announce_target(
-        DatabaseTarget(_owner_url(found.url, _running_record(data)), found.origin), quiet=quiet
+        DatabaseTarget(_owner_url(database.url, _running_record(data)), database.origin), quiet=quiet
     )
 
 
@@ -119,7 +130,7 @@ def find_nodes(
     *,
     quiet: bool = False,
 ) -> HttpTarget:
-    """The doors of the cluster, for a command that talks to nodes alone."""
+    """Find the nodes of the cluster, for a command that talks only to nodes."""
     _refuse_several(endpoint, "", data)
     if api_key and api_key_file is not None:
         raise errors.InputInvalid("--api-key and --api-key-file name a key each: give --api-key-file alone")
@@ -131,8 +142,8 @@ def find_nodes(
     if endpoint or (data is None and _named_endpoint(reading)):
         return _http_target(reading, endpoint, api_key_file, api_key)
     running = _running_record(data)
-    own = str((running.get("admin") or {}).get("api_key", ""))
-    key = api_key or _read_key(reading, api_key_file) or own
+    local_key = str((running.get("admin") or {}).get("api_key", ""))
+    key = api_key or _read_key(reading, api_key_file) or local_key
     return HttpTarget(tuple(str(node["http"]) for node in running["nodes"]), key, _describe_local(running))
 
 
@@ -153,7 +164,7 @@ def _database_target(reading: SettingsReading, database_url: str, data: Path | N
         origin = reading.field_origin("client", "endpoint")
         raise errors.InputInvalid(
             f"{origin} names the cluster at {endpoint}, and this command "
-            "needs its database: give --database-url, or --data for the cluster that runs here"
+            f"needs its database: {ONLY_DATABASE}"
         )
     running = _running_record(data)
     return DatabaseTarget(str(running["database_url"]), _describe_local(running))
@@ -165,7 +176,7 @@ def _read_key(reading: SettingsReading, api_key_file: Path | None) -> str:
     try:
         return api_key_file.expanduser().read_text().strip()
     except (OSError, UnicodeDecodeError) as unreadable:
-        why = getattr(unreadable, "strerror", None) or "it is no text"
+        why = getattr(unreadable, "strerror", None) or "it is not text"
         raise errors.InputInvalid(f"{api_key_file} cannot be read: {why}") from unreadable
 
 
@@ -177,7 +188,7 @@ def _running_record(data: Path | None) -> dict[str, Any]:
 
 
 def _owner_url(url: str, running: dict[str, Any]) -> str:
-    """The database of the cluster that runs here as its owner, whose password lies beside the data."""
+    """Return the URL of the local database for its owner, whose password lies beside the data."""
     from ccn.embedded.postgres import service  # noqa: PLC0415 - few commands need it, and an extra has it
 
     return service.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
@@ -200,14 +211,14 @@ def _named_endpoint(reading: SettingsReading) -> str:
 
 
 def _refuse_several(endpoint: str, database_url: str, data: Path | None) -> None:
-    named = {"--endpoint": endpoint, "--database-url": database_url, "--data": data}
-    given = [option for option, value in named.items() if value]
+    options = {"--endpoint": endpoint, "--database-url": database_url, "--data": data}
+    given = [option for option, value in options.items() if value]
     if len(given) > 1:
         raise errors.InputInvalid(f"{' and '.join(given)} name a cluster each: give one of them")
 
 
 def _announce_target(at: Target, *, quiet: bool) -> Target:
-    """Say what is used, without its secrets."""
+    """Say which cluster the command uses, without its secrets."""
     if not quiet:
         if isinstance(at, DatabaseTarget) and at.origin == "--database-url" and _holds_a_password(at.url):
             _warn_of_secret("the password in --database-url", "CCN_DATABASE_URL or CCN_DATABASE_URL_FILE")
@@ -215,9 +226,9 @@ def _announce_target(at: Target, *, quiet: bool) -> Target:
     return at
 
 
-def _warn_of_secret(what: str, instead: str) -> None:
-    where = "the list of processes and in your shell's history"
-    typer.secho(f"warning: {what} is in {where}; use {instead}", fg=typer.colors.YELLOW, err=True)
+def _warn_of_secret(secret: str, instead: str) -> None:
+    places = "the list of processes and in your shell's history"
+    typer.secho(f"warning: {secret} is in {places}; use {instead}", fg=typer.colors.YELLOW, err=True)
 
 
 def _holds_a_password(url: str) -> bool:

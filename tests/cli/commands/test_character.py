@@ -85,7 +85,7 @@ def test_what_cannot_be_read_or_chosen_is_said(tmp_path: Path) -> None:
     assert character("score", "-", "--scorer", "tier-9/v9", given=TEXT).stderr.startswith(
         "error: there is no scorer"
     )
-    assert character("score", "-", given=b"\xff\xfe").stderr.startswith("error: - is no UTF-8 text")
+    assert character("score", "-", given=b"\xff\xfe").stderr.startswith("error: - is not UTF-8 text")
 
 
 def test_a_reader_that_leaves_ends_the_stream_in_silence() -> None:

@@ -109,7 +109,7 @@ def test_settings_tell_value_origin_and_meaning_and_hide_secrets(folder: Path) -
     assert "CCN_GRPC_PORT 7701 (default)" in lines
     assert "hunter2" not in told.stdout + told.stderr
     assert "\x1b" not in told.stdout
-    assert told.stderr == "warning: CCN_ELSEWHERE is no setting and has no effect\n"
+    assert told.stderr == "warning: CCN_ELSEWHERE is not a setting and has no effect\n"
     for group, field in settings.list_fields():
         assert settings.field_sentence(group, field) in lines
 
@@ -230,7 +230,7 @@ def test_migrate_without_a_database_says_so(folder: Path) -> None:
         (("status",), "no cluster runs here. Start one with `ccn up`, or say where it is: "),
         (("round", "list"), "no cluster runs here. Start one with `ccn up`, or say where it is: "),
         (("chat",), "no cluster runs here. Start one with `ccn up`, or say where it is: "),
-        (("status", "--endpoint", "host"), "'host' is no address: write it as http://host:port"),
+        (("status", "--endpoint", "host"), "'host' is not an address: write it as http://host:port"),
         (
             ("status", "--endpoint", "http://127.0.0.1:1"),
             "127.0.0.1:1 does not answer (Connection refused)",

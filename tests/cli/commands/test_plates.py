@@ -163,7 +163,7 @@ async def test_of_several_characters_one_has_to_be_named(
         assert await ccn_("show", "bob", "--database-url", url) == MIRA
         with pytest.raises(errors.NotFound, match="there is no version 9 of bob"):
             await ccn_("show", "bob", "--version", "9", "--database-url", url)
-        with pytest.raises(errors.InputInvalid, match="no file, and not a version"):
+        with pytest.raises(errors.InputInvalid, match="not a file, and not a version"):
             await ccn_("diff", "nowhere.md", "--character", "bob", "--database-url", url)
 
 

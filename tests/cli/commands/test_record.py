@@ -96,7 +96,7 @@ async def test_no_growth_is_proved_of_a_record_whose_past_was_changed(copy: Copy
     [
         (("--since", "9"), 1, "there is no block 9"),
         (("--since", "3", "--until", "2"), 1, "block 2 comes before block 3"),
-        (("--since", "1", str(HERE), "1"), 2, "give a message, or --since"),
+        (("--since", "1", str(HERE), "1"), 2, "give a message or --since"),
         (("--until", "3"), 2, "give a conversation and the number"),
         ((str(HERE),), 2, "give a conversation and the number"),
     ],

@@ -2,87 +2,86 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ccn.cli.output import printing
-from ccn.cli.reach import source, target
+from ccn.cli.reach.fields import Fields
+from ccn.cli.reach.options import ClusterOptions, add_options
 from ccn.cli.reach.source import Source
-from ccn.cli.reach.target import By, Data, Endpoint, Json, KeyFile, Url
+from ccn.cli.reach.target import By
 from ccn.store.operators.drains import NodeLoad
 
 _LOOK_S = 0.25
 
 
-def drain(  # noqa: PLR0917 - the options of a command
-    node: Annotated[str, typer.Argument(help="The name of the node, as `ccn status` shows it.")],
-    undo: Annotated[bool, typer.Option("--undo", help="Let it take part again.")] = False,
+@add_options(ClusterOptions)
+def drain(
+    reach: ClusterOptions,
+    node: Annotated[
+        str, typer.Argument(help="The name of the node, as `ccn status` shows it.", show_default=False)
+    ],
+    undo: Annotated[bool, typer.Option("--undo", help="Let the node take part again.")] = False,
     wait_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds to wait until it is empty.")
+        float, typer.Option("--wait", min=0, help="How many seconds to wait until the node is empty.")
     ] = 120,
     by: By = "operator",
-    database_url: Url = "",
-    data: Data = None,
-    endpoint: Endpoint = "",
-    api_key_file: KeyFile = None,
-    as_json: Json = False,
 ) -> None:
     """Have a node lead nothing, take nothing new and hand over its instances. It goes on voting.
 
-    Exit code 1 if something still ties it to the cluster when the time is over; it goes on draining then.
+    Exit code 1 if something still ties the node to the cluster when the time is over. It goes on draining.
     """
-    at = target.find_cluster(database_url, data, endpoint, api_key_file, quiet=as_json)
-    with source.open_source(at, quiet=as_json) as cluster:
-        told = cluster.ask("drain", {"undo": undo}, by, node=node)
+    with reach.open_source() as cluster:
+        outcome = cluster.ask("drain", {"undo": undo}, by, node=node)
         if not undo:
-            told |= _wait_until_empty(cluster, node, wait_s, quiet=as_json)
-    if as_json:
-        printing.say(json.dumps(told))
-    elif undo:
-        printing.say(f"{node} takes part again")
-    elif told["drained"]:
-        printing.say(f"{node} is drained: stop it, or `ccn validators remove {node}`")
-    else:
-        printing.say(f"{node} is not empty after {wait_s:g} s, and goes on draining")
-    if not undo and not told["drained"]:
+            outcome |= _wait_until_empty(cluster, node, wait_s, quiet=reach.as_json)
+    printing.say(printing.to_json(outcome) if reach.as_json else _describe_outcome(node, outcome, wait_s))
+    if not undo and not outcome["drained"]:
         raise typer.Exit(1)
 
 
-def _wait_until_empty(cluster: Source, node: str, wait_s: float, *, quiet: bool) -> dict[str, Any]:
-    """Look until nothing ties the node to the cluster or the time is over, and say what changes."""
+def _describe_outcome(node: str, outcome: Fields, wait_s: float) -> str:
+    if "drained" not in outcome:
+        return f"{node} takes part again"
+    if outcome["drained"]:
+        return f"{node} is drained: stop it, or `ccn validators remove {node}`"
+    return f"{node} is not empty after {wait_s:g} s, and goes on draining"
+
+
+def _wait_until_empty(cluster: Source, node: str, wait_s: float, *, quiet: bool) -> Fields:
+    """Look until nothing ties the node to the cluster or the time is over, and print what changes."""
     until = time.monotonic() + wait_s
-    shown = ""
+    last = ""
     while True:
         load = cluster.load_of_node(node)
         sentence = _describe_load(node, load)
-        if not quiet and sentence != shown:
+        if not quiet and sentence != last:
             printing.say(sentence, err=True)
-            shown = sentence
+            last = sentence
         if load.empty or not load.draining or time.monotonic() >= until:
             return _load_to_fields(load)
         time.sleep(_LOOK_S)
 
 
-def _load_to_fields(left: NodeLoad) -> dict[str, Any]:
+def _load_to_fields(load: NodeLoad) -> Fields:
     return {
-        "draining": left.draining,
-        "drained": left.draining and left.empty,
-        "leads": left.leads,
-        "instances": left.instances,
-        "unsealed": left.unsealed,
+        "draining": load.draining,
+        "drained": load.draining and load.empty,
+        "leads": load.leads,
+        "instances": load.instances,
+        "unsealed": load.unsealed,
     }
 
 
-def _describe_load(node: str, left: NodeLoad) -> str:
-    """What still ties it to the cluster, and what that waits for."""
-    if not left.draining:
+def _describe_load(node: str, load: NodeLoad) -> str:
+    """Say what still ties the node to the cluster, and what that waits for."""
+    if not load.draining:
         return f"{node}: somebody had it take part again"
     ties = [
-        "leads, until another node takes over" if left.leads else "",
-        f"hosts {left.instances} instances, until others have them" if left.instances else "",
-        f"has {left.unsealed} unsealed leaves, until the next block" if left.unsealed else "",
+        "leads, until another node takes over" if load.leads else "",
+        f"hosts {load.instances} instances, until others have them" if load.instances else "",
+        f"has {load.unsealed} unsealed leaves, until the next block" if load.unsealed else "",
     ]
     return f"{node}: " + ("; ".join(filter(None, ties)) or "nothing left")

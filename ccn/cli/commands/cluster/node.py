@@ -1,9 +1,8 @@
-"""`ccn node …`: being one node of a cluster."""
+"""`ccn node …`: runs one node of a cluster, and accepts a loss for it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
@@ -25,7 +24,7 @@ def _describe_group() -> None:
 
 @app.command()
 def run() -> None:
-    """Be one node, configured by CCN_* variables and ccn.toml (see `ccn settings`), until SIGTERM."""
+    """Run one node until SIGTERM, configured by CCN_* variables and ccn.toml (see `ccn settings`)."""
     from ccn.service import lifetime  # noqa: PLC0415 - all of a node: `ccn node --help` need not wait for it
 
     reading = settings.load_with_origins()
@@ -36,27 +35,27 @@ def run() -> None:
 
 @app.command("accept-loss")
 def accept_loss(
-    by: Annotated[str, typer.Option("--by", help="Who accepts it; it is kept in the record.")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept in the record.")],
+    by: Annotated[str, typer.Option("--by", help="Who accepts the loss; the record keeps it.")],
+    reason: Annotated[str, typer.Option(help="Why; the record keeps it.")],
     as_json: Json = False,
 ) -> None:
-    """Go on without leaves that this node acknowledged, once no database has them any more.
+    """Let a node go on without leaves that it acknowledged and that no database has any more.
 
-    Where the node's settings are (CCN_NODE_ID, CCN_NODE_STATE_DIR, CCN_DATABASE_URL), with the node stopped
-    or its doors shut. Look for a database that has them first: see ccn/docs/recovery.md.
+    Run it with the settings of the node (CCN_NODE_ID, CCN_NODE_STATE_DIR, CCN_DATABASE_URL) while the
+    node is stopped or accepts no requests. First look for a database that has the leaves: see `ccn help
+    recovery`.
     """
     chosen = settings.load()
     if chosen.node.state_dir is None:
         raise errors.SettingsInvalid("CCN_NODE_STATE_DIR is not set: it names the folder of the node")
     with memory.open_right(chosen.node.state_dir) as right:
-        done = asyncio.run(
+        loss = asyncio.run(
             accepted_loss.accept_loss(chosen.database, NodeId(chosen.node.id), right, by, reason)
         )
-    told = {"node": chosen.node.id, "lost": done.lost.number, "kept": done.kept.number}
     if as_json:
-        printing.say(json.dumps(told))
+        printing.say_json({"node": chosen.node.id, "lost": loss.lost.number, "kept": loss.kept.number})
         return
     printing.say(
-        f"{chosen.node.id} goes on after leaf {done.kept.number}; it had acknowledged {done.lost.number}"
+        f"{chosen.node.id} goes on after leaf {loss.kept.number}; it had acknowledged {loss.lost.number}"
     )
-    printing.say("restart it: the process that is shut remembers what was lost")
+    printing.say("restart the node: a process that still runs remembers what was lost")

@@ -55,7 +55,7 @@ def ccn(tmp_path: Path, database: settings.DatabaseSettings) -> Ccn:
 
 
 def test_what_waits_is_listed_and_can_be_taken_back(ccn: Ccn) -> None:
-    assert ccn("request", "list").stdout == "nothing waits for an answer\n"
+    assert ccn("request", "list").stdout == "no request waits for an answer\n"
     request = ccn.ask("redact", conversation="c", reason="asked by its owner")
     (line,) = ccn("request", "list").stdout.splitlines()
     assert line.partition(" UTC  ")[2].startswith(f"{request}  waiting")
@@ -94,7 +94,7 @@ def test_whoever_gives_up_waiting_is_told_how_to_take_it_back(ccn: Ccn) -> None:
         assert waiting.wait(20) == 130
         told = _read(said.fileno())
     request = json.loads(ccn("request", "list", "--json").stdout)["request"]
-    assert f"still asked; `ccn request cancel {request}` takes it back" in told
+    assert f"the request stays; `ccn request cancel {request}` takes it back" in told
 
 
 def _read(fd: int) -> str:
