@@ -113,20 +113,20 @@ async def open_request(url: str, asking: HttpRequest, key: str) -> AsyncIterator
 
 
 def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> errors.CCNError:
-    """The error that an answer tells of, as if it had happened here."""
+    """Make the error that an answer tells of, as if it had happened here."""
     try:
-        told: dict[str, Any] = json.loads(body)
-        kind, said = (
-            error_codes.error_from_code(str(told["code"])),
-            str(told.get("detail") or told["title"]),
-        )
+        problem: dict[str, Any] = json.loads(body)
+        error_class = error_codes.error_from_code(str(problem["code"]))
+        detail = str(problem.get("detail") or problem["title"])
     except (ValueError, KeyError, TypeError):
-        kind, said = None, f"status {status} without a reason: is this a node?"
-    if kind is not None and issubclass(kind, (errors.TooManyRequests, errors.BudgetSpent)):
-        return kind(said, float(headers.get("retry-after", "1")))
-    if kind is None and status == 503:
-        kind = errors.Unavailable
-    return (kind or errors.CCNError)(said)
+        error_class, detail = None, f"status {status} without a reason: is this a node?"
+    if status == 401:
+        return errors.Forbidden(f"{detail}; give a key with --api-key-file or CCN_CLIENT_API_KEY")
+    if error_class is not None and issubclass(error_class, (errors.TooManyRequests, errors.BudgetSpent)):
+        return error_class(detail, float(headers.get("retry-after", "1")))
+    if error_class is None and status == 503:
+        error_class = errors.Unavailable
+    return (error_class or errors.CCNError)(detail)
 
 
 async def _feed_more(reader: asyncio.StreamReader, parsing: _ResponseParser) -> None:

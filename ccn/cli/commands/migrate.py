@@ -28,7 +28,7 @@ def migrate(
         bool,
         typer.Option(
             "--plan",
-            help="Show what would run and what that needs; change nothing. Exit code 3 if a migration would run.",
+            help="Show what would run and what that needs; change nothing. Exit code 3 if anything would.",
         ),
     ] = False,
     grants: Annotated[

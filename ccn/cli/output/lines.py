@@ -1,4 +1,4 @@
-"""One event, one line for people: also when a field holds newlines or a terminal's control codes.
+"""Renders one event as one line for people, also when a field holds newlines or a terminal's control codes.
 
 Separate from `logs`, which decides what is written, because `ccn up` shows the events of its nodes in
 the same form without logging them again.
@@ -24,7 +24,7 @@ _LEADING = ("timestamp", "level", "event", "node", "exception", "logger")
 
 
 def render_event(event: Mapping[str, object], *, colour: bool, brief: bool = False) -> str:
-    """`time level event field=value …`; `brief` leaves out the date and the node."""
+    """Write `time level event field=value …`; `brief` leaves out the date and the node."""
     level = str(event.get("level", "info"))
     when = str(event.get("timestamp", ""))
     fields = [(name, value) for name, value in event.items() if name not in _LEADING]
@@ -42,7 +42,7 @@ def render_event(event: Mapping[str, object], *, colour: bool, brief: bool = Fal
 
 
 def can_show_colours(stream: TextIO) -> bool:
-    """Whether somebody with a colour terminal is reading."""
+    """Tell whether the stream is a terminal with colours."""
     return stream.isatty() and not settings.is_colourless()
 
 

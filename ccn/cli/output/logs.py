@@ -1,7 +1,7 @@
-"""How a process writes what happens: one line per event, to stderr, without secrets or content.
+"""How a process logs: one line for each event, to stderr, without secrets or content.
 
-Configured once at the root of each process; everything below only calls `structlog.get_logger()`.
-The standard library's loggers (uvicorn, asyncio, grpc) are led into the same lines.
+The root of each process configures it once; all other code only calls `structlog.get_logger()`. The
+loggers of the standard library (uvicorn, asyncio, grpc) write the same lines.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SECRET_TEXT = re.compile(
 )
 
 _CHATTY = ("anthropic", "asyncio", "grpc", "httpcore", "httpcore2", "httpx", "httpx2", "websockets")
-"""Libraries that would say a line for every request; at debug the SDK would even tell what is in it."""
+"""Libraries that log a line for every request; at debug the SDK would even log its content."""
 
 
 def configure_logging(
@@ -78,13 +78,13 @@ def configure_logging(
 
 
 def warn_of_ignored(reading: settings.SettingsReading) -> None:
-    """A variable that begins like a setting and is none may be a mistake."""
+    """Warn of variables that begin like a setting and are none: they may be mistakes."""
     if reading.ignored:
         structlog.get_logger().warning("variables without effect", names=list(reading.ignored))
 
 
 def hide_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Mask what must never be written: fields by their name, and secrets inside other text."""
+    """Mask secrets: fields by their name, and those inside other text."""
     del logger, method
     return {name: _hide_value(name, value) for name, value in event.items()}
 
@@ -120,7 +120,7 @@ def _mask_secrets(text: str) -> str:
 
 
 def _cut_text(limit: int) -> Processor:
-    """Cut long text; of a traceback the end tells most."""
+    """Cut long texts; of a traceback keep the end, which tells most."""
 
     def cut_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         del logger, method
@@ -150,7 +150,7 @@ def _choose_renderer(log: settings.LogSettings, stream: TextIO) -> Processor:
 
 
 class _QuietHandler(logging.StreamHandler[TextIO]):
-    """Whoever read our lines may be gone (a closed pipe); that must not disturb the work."""
+    """A handler that ignores a closed pipe: a reader that is gone must not disturb the work."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base class's name
         if not isinstance(sys.exception(), OSError):

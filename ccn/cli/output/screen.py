@@ -1,7 +1,7 @@
-"""What a person or a program sees of a running command, without ever holding up the work.
+"""Writes the output of a running command without ever holding up its work.
 
-A terminal can be stopped and a pipe be full or closed. Lines therefore go through a queue to a thread:
-when it is full, lines are dropped and counted; when nobody reads any more, the rest is dropped in silence.
+A terminal can be stopped, and a pipe can be full or closed. So lines go through a queue to a thread. When
+the queue is full, lines are dropped and counted. When the reader is gone, the rest is dropped in silence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LAST_WORDS_S = 1.0
 
 
 class Screen:
-    """One stream, written by one thread."""
+    """A stream that one thread writes to."""
 
     def __init__(self, stream: TextIO | None, limit: int = _QUEUE_LIMIT) -> None:
         self._stream = stream
@@ -27,7 +27,7 @@ class Screen:
         self._writer.start()
 
     def say(self, text: str) -> None:
-        """Write a line, or several."""
+        """Write one line or several."""
         try:
             if self._dropped:
                 self._lines.put_nowait(f"({self._dropped} lines were dropped: nobody read them in time)")
@@ -37,7 +37,7 @@ class Screen:
             self._dropped += 1
 
     def close(self) -> None:
-        """Give the last lines a moment."""
+        """Write the last lines, if that takes no longer than a moment."""
         with suppress(queue.Full):
             self._lines.put_nowait(None)
         self._writer.join(_LAST_WORDS_S)
@@ -55,7 +55,7 @@ class Screen:
 
 
 def _silence_stream(stream: TextIO) -> None:
-    """Nobody reads here any more; without this the interpreter would complain about it when it ends."""
+    """Lead a stream without a reader nowhere, or the interpreter complains of it when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,6 +1,6 @@
-"""How commands show people a moment: in UTC, and saying so.
+"""How commands show a moment to people: in UTC, with the zone.
 
-Separate, because every family of commands shows some. Programs and doors get ISO 8601 with the zone.
+Separate, because every group of commands shows moments. Programs get ISO 8601 with the zone.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 
 def format_moment(at: datetime) -> str:
-    """The day and the second, with the zone."""
+    """Write the day and the second, with the zone."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def format_iso_moment(at: str) -> str:
-    """The same of a moment as a node or the database tells it."""
+    """Do the same for a moment in ISO 8601, as a node or the database tells it."""
     return format_moment(datetime.fromisoformat(at))

@@ -19,11 +19,13 @@ from ccn.core.ids import CharacterId
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import characters
 from tests.support.cli import commands
-from tests.support.cli.terminal import terminal
+from tests.support.cli.terminal import Typing, terminal
 from tests.support.gateway import http_door
 from tests.support.gateway.http_door import Door
 from tests.support.node import node_world
 from tests.support.node.node_world import Model, Node
+
+FIGURES = "drift –, needs two instances · $0.0000 here · $0.0000 today"
 
 
 class Gate:
@@ -68,6 +70,13 @@ async def here(database: settings.DatabaseSettings) -> AsyncIterator[Here]:
 
 def node_of(here: Here) -> Node:
     return here.door.node
+
+
+async def types_and_sees(typing: Typing, line: str, *shown: str) -> None:
+    """Type a line, see what comes of it in this order, and be asked for the next."""
+    typing.type(f"{line}\r")
+    for text in (*shown, "you ›"):
+        await typing.sees(text)
 
 
 async def test_through_a_pipe_every_line_gets_its_reply_on_a_line(here: Here) -> None:
@@ -116,6 +125,7 @@ async def test_a_key_among_the_arguments_is_warned_about_and_one_in_a_file_is_no
     (tmp_path / "key").write_text("ccn_nobody\n")
     code, _, err = await here.piped("--api-key-file", str(tmp_path / "key"), given="Hello.\n")
     assert (code, err) == (1, f"{refused}\n")
+    assert refused.endswith("give a key with --api-key-file or CCN_CLIENT_API_KEY")
 
 
 async def test_a_failed_reply_is_said_and_the_next_line_is_answered(here: Here) -> None:
@@ -144,27 +154,15 @@ async def test_a_person_sees_who_speaks_the_reply_and_what_it_costs(here: Here) 
     async with terminal(here.environ()) as typing:
         greeting = await typing.sees("you ›")
         assert greeting.startswith("Ada\nYou talk to an AI.")
-        typing.type("Hello.\r")
-        await typing.sees("Well, I am here.")
-        await typing.sees("Ada · node-1 · drift –, needs two instances · $0.0000 here · $0.0000 today")
-        await typing.sees("you ›")
-        typing.type("/help\r")
-        await typing.sees("/history")
-        await typing.sees("you ›")
-        typing.type("/history\r")
-        await typing.sees("you\nHello.\n\nAda\nWell, I am here.")
-        await typing.sees("you ›")
-        typing.type("/prompt\r")
-        await typing.sees("[system · mark]")
-        await typing.sees("Keeps her word.")
-        await typing.sees("[user]\nHello.")
-        await typing.sees("you ›")
-        typing.type("/cost\r")
-        await typing.sees("today  $0.0000  0 calls · input 0")
-        await typing.sees("you ›")
-        typing.type("/dance\r")
-        await typing.sees("there is no command /dance")
-        await typing.sees("you ›")
+        for typed, shown in (
+            ("Hello.", ("Well, I am here.", f"Ada · node-1 · {FIGURES}")),
+            ("/help", ("/history",)),
+            ("/history", ("you\nHello.\n\nAda\nWell, I am here.",)),
+            ("/prompt", ("[system · mark]", "Keeps her word.", "[user]\nHello.")),
+            ("/cost", ("today  $0.0000  0 calls · input 0",)),
+            ("/dance", ("there is no command /dance",)),
+        ):
+            await types_and_sees(typing, typed, *shown)
         typing.type("/quit\r")
         await typing.sees("continue with  ccn chat --session ")
         assert await typing.left() == 0
@@ -180,9 +178,7 @@ async def test_ctrl_c_stops_the_reply_and_twice_at_the_prompt_leaves(here: Here)
         await typing.sees("(cancelled)")
         await typing.sees("you ›")
         gate.open.set()
-        typing.type("Again.\r")
-        await typing.sees("Well, I am here.")
-        await typing.sees("you ›")
+        await types_and_sees(typing, "Again.", "Well, I am here.")
         await typing.interrupts("once more")
         await typing.sees("you ›")
         await typing.interrupts("continue with")
