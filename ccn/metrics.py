@@ -52,6 +52,21 @@ _build = prometheus_client.Gauge(
     registry=registry,
 )
 
+_certificate_days = prometheus_client.Gauge(
+    "ccn_certificate_days_left",
+    "Days until the certificate that this node shows on a link ends. Alarming: below 7, or below 20 if it "
+    "lasts 90 days.",
+    ("link",),
+    registry=registry,
+)
+_certificate_refused = prometheus_client.Gauge(
+    "ccn_certificate_refused",
+    "Whether the certificate files of a link cannot be used, so that older ones go on. Alarming: 1 for "
+    "longer than a minute; the log says why.",
+    ("link",),
+    registry=registry,
+)
+
 _sign_ins = prometheus_client.Counter(
     "ccn_sign_ins_total",
     "Attempts to sign in with a password. Alarming: many refused, which is somebody guessing.",
@@ -203,6 +218,16 @@ def set_check(check: str, *, passes: bool) -> None:
 def set_build(node: str, version: str) -> None:
     """Show which node of which version this process is."""
     _build.labels(node, version).set(1)
+
+
+def set_certificate_days_left(link: str, days: float) -> None:
+    """Show how long the certificate of a link lasts."""
+    _certificate_days.labels(link).set(days)
+
+
+def set_certificate_refused(link: str, *, refused: bool) -> None:
+    """Show whether the files of a link were refused when they were last read."""
+    _certificate_refused.labels(link).set(refused)
 
 
 def count_sign_in(*, succeeded: bool) -> None:

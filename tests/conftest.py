@@ -17,6 +17,7 @@ import pytest_asyncio
 import structlog
 
 from ccn import settings
+from ccn.certificates import tls_floor
 from ccn.embedded import scratch
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
@@ -47,6 +48,7 @@ hypothesis.settings.load_profile("rules")
 # starts nothing, `ccn up` starts children and talks no gRPC; only a test process does both. gRPC reads this
 # when it is imported.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
+tls_floor.demand_tls_1_3()
 
 # What a test provokes is logged with its traceback; in frames and colours it costs more than the test.
 structlog.configure(

@@ -1,4 +1,4 @@
-"""What a node shows to the others, and the name by which they recognise it.
+"""What one end of a link shows to the other, read from the files that settings name, and names in it.
 
 A node's certificate names it as NODE.ccn.internal. That is no address, so a machine that happens to have
 the name of a node is never taken for it. It is a DNS name, so TLS itself compares it.
@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccn import errors
-from ccn.certificates import files
+from ccn.certificates.files import read_pem
 from ccn.core import ids
 from ccn.core.ids import NodeId
 
@@ -28,28 +29,76 @@ _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_*](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|[
 
 @dataclass(frozen=True, slots=True)
 class TlsIdentity:
-    """PEM texts: whom this node trusts and what it shows."""
+    """PEM texts: whom one end of a link trusts and what it shows."""
 
-    ca: bytes
+    ca: bytes | None
     certificate: bytes
     key: bytes = field(repr=False)
 
 
-def read_identity(tls: settings.TlsSettings, node: NodeId, now: datetime) -> TlsIdentity | None:
-    """Read the files that the settings name. None if they name none, which is for loopback only."""
-    named = {"CCN_TLS_CA": tls.ca, "CCN_TLS_CERTIFICATE": tls.certificate, "CCN_TLS_KEY": tls.key}
-    missing = [variable for variable, file in named.items() if file is None]
-    if len(missing) == len(named):
+@dataclass(frozen=True, slots=True)
+class LinkFiles:
+    """The files that settings name for one link; `prefix` begins the names of their variables."""
+
+    link: str
+    prefix: str
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def by_variable(self) -> dict[str, Path | None]:
+        """The files by the variables that name them, set or not, as `TlsIdentity` has them."""
+        files = {"CA": self.ca, "CERTIFICATE": self.certificate, "KEY": self.key}
+        return {f"{self.prefix}_{end}": file for end, file in files.items()}
+
+
+def door_files(link: str, door: settings.DoorTls) -> LinkFiles:
+    """Name the files of a door for clients."""
+    prefix = f"CCN_{link.upper()}_TLS"
+    return LinkFiles(link, prefix, door.tls_ca, door.tls_certificate, door.tls_key)
+
+
+def peer_files(tls: settings.TlsSettings) -> LinkFiles:
+    """Name the files by which nodes know each other."""
+    return LinkFiles("peers", "CCN_TLS", tls.ca, tls.certificate, tls.key)
+
+
+def read_pair(files: LinkFiles, now: datetime) -> TlsIdentity | None:
+    """Read what one end shows, and refuse what the other would refuse. None if no file is named."""
+    by_variable = files.by_variable()
+    named = [variable for variable, file in by_variable.items() if file is not None]
+    if not named:
         return None
+    missing = [each for each, file in by_variable.items() if file is None and not each.endswith("_CA")]
     if missing:
         raise errors.SettingsInvalid(
-            f"{' and '.join(missing)} must be set too: TLS between nodes is mutual"
+            f"{' and '.join(missing)} must be set too: a certificate and its key go together"
         )
     from ccn.certificates import inspection  # noqa: PLC0415 - a large library, needed only with certificates
 
-    texts = [files.read_pem(variable, file) for variable, file in named.items() if file is not None]
-    identity = TlsIdentity(*texts)
-    inspection.check_identity(identity, node, now)
+    texts = [None if file is None else read_pem(each, file) for each, file in by_variable.items()]
+    ca, certificate, key = texts
+    assert certificate is not None
+    assert key is not None
+    pair = TlsIdentity(ca, certificate, key)
+    inspection.check_pair(pair, files.prefix, now)
+    return pair
+
+
+def read_identity(tls: settings.TlsSettings, node: NodeId, now: datetime) -> TlsIdentity | None:
+    """Read what a node shows to the others. None if no file is named, which is for loopback only."""
+    files = peer_files(tls)
+    by_variable = files.by_variable()
+    missing = [variable for variable, file in by_variable.items() if file is None]
+    if missing and len(missing) < len(by_variable):
+        raise errors.SettingsInvalid(
+            f"{' and '.join(missing)} must be set too: TLS between nodes is mutual"
+        )
+    identity = read_pair(files, now)
+    if identity is not None:
+        from ccn.certificates import inspection  # noqa: PLC0415 - as above
+
+        inspection.check_name(identity, server_name(node), files.prefix)
     return identity
 
 
@@ -60,8 +109,13 @@ def server_name(node: NodeId) -> str:
 
 def certificate_names(node: NodeId, hosts: Sequence[str]) -> tuple[str, ...]:
     """List every name in the certificate of a node. Refuse hosts that are none, or the names of nodes."""
+    own = server_name(NodeId(ids.check_name(node, "node")))
+    return tuple(dict.fromkeys((own, *LOOPBACK, *check_hosts(hosts))))
+
+
+def check_hosts(hosts: Sequence[str]) -> Sequence[str]:
+    """Return the hosts, unless one of them is none, or is the name of a node."""
     for host in hosts:
         if not _HOST.fullmatch(host) or host.endswith(f".{DOMAIN}"):
             raise errors.InputInvalid(f"{host!r} is not a host that a certificate can be for")
-    own = server_name(NodeId(ids.check_name(node, "node")))
-    return tuple(dict.fromkeys((own, *LOOPBACK, *hosts)))
+    return hosts

@@ -6,20 +6,23 @@ library, which is large: import it where there are certificates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from ccn import errors
-from ccn.certificates import identity
 from ccn.certificates.identity import TlsIdentity
 from ccn.core.identity import revocation
 from ccn.core.identity.revocation import PresentedCertificate
-from ccn.core.ids import NodeId
+
+L = TypeVar("L")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,6 @@ class CertificateSummary:
     names: tuple[str, ...]
     until: datetime
     serial: str
-
-    def extra_hosts(self, node: NodeId) -> tuple[str, ...]:
-        """List the names that it has beyond those which every certificate of the node has."""
-        usual = identity.certificate_names(node, ())
-        return tuple(name for name in self.names if name not in usual)
 
 
 def summarise_certificate(pem: bytes) -> CertificateSummary:
@@ -49,6 +47,22 @@ def summarise_certificate(pem: bytes) -> CertificateSummary:
     )
 
 
+def list_names(pem: bytes) -> tuple[str, ...]:
+    """List the names that a certificate is for; that of a client has none."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in found.value)
+
+
+@lru_cache(maxsize=64)
+def find_end(pem: bytes) -> datetime:
+    """Return the moment at which a certificate ends."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
 @lru_cache(maxsize=256)  # a node shows the same one with every call
 def read_presented(pem: bytes) -> PresentedCertificate:
     """Read what revocations know a certificate by. TLS has found it to be good before."""
@@ -57,21 +71,42 @@ def read_presented(pem: bytes) -> PresentedCertificate:
     return PresentedCertificate(serial, certificate.not_valid_before_utc)
 
 
-def check_identity(shown: TlsIdentity, node: NodeId, now: datetime) -> None:
-    """Refuse what every peer would refuse: another node's certificate, an old one, or another's key."""
-    try:
-        certificate = x509.load_pem_x509_certificate(shown.certificate)
-        key = serialization.load_pem_private_key(shown.key, None)
-        x509.load_pem_x509_certificates(shown.ca)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise errors.SettingsInvalid("the files that CCN_TLS_… name are no certificates and key") from None
+def check_pair(shown: TlsIdentity, prefix: str, now: datetime) -> None:
+    """Refuse what the other end would refuse: what is damaged or too old, and another certificate's key."""
+    certificate = _load_pem(f"{prefix}_CERTIFICATE", x509.load_pem_x509_certificate, shown.certificate)
+    key = _load_pem(f"{prefix}_KEY", _load_key, shown.key)
+    if shown.ca is not None:
+        _load_pem(f"{prefix}_CA", x509.load_pem_x509_certificates, shown.ca)
     if key.public_key() != certificate.public_key():
-        raise errors.SettingsInvalid("CCN_TLS_KEY is not the key of CCN_TLS_CERTIFICATE")
-    summary = summarise_certificate(shown.certificate)
-    name = identity.server_name(node)
-    if name not in summary.names:
-        raise errors.SettingsInvalid(f"CCN_TLS_CERTIFICATE is not for {name}")
-    if not certificate.not_valid_before_utc <= now < summary.until:
-        raise errors.SettingsInvalid(
-            f"CCN_TLS_CERTIFICATE is not valid now; it ends {summary.until:%Y-%m-%d}"
-        )
+        raise errors.SettingsInvalid(f"{prefix}_KEY is not the key of {prefix}_CERTIFICATE")
+    since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < since:
+        raise errors.SettingsInvalid(f"{prefix}_CERTIFICATE is not valid now; it begins {_moment(since)}")
+    if now >= until:
+        raise errors.SettingsInvalid(f"{prefix}_CERTIFICATE is not valid now; it ended {_moment(until)}")
+
+
+def check_name(shown: TlsIdentity, name: str, prefix: str) -> None:
+    """Refuse a certificate that is for somebody else."""
+    try:
+        names = summarise_certificate(shown.certificate).names
+    except errors.InputInvalid as unnamed:
+        raise errors.SettingsInvalid(f"{prefix}_CERTIFICATE: {unnamed}") from unnamed
+    if name not in names:
+        raise errors.SettingsInvalid(f"{prefix}_CERTIFICATE is not for {name}")
+
+
+def _load_pem(variable: str, load: Callable[[bytes], L], text: bytes) -> L:
+    what = "key without a password" if variable.endswith("_KEY") else "certificate"
+    try:
+        return load(text)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise errors.SettingsInvalid(f"{variable}: the file holds no {what} that can be read") from None
+
+
+def _load_key(text: bytes) -> PrivateKeyTypes:
+    return serialization.load_pem_private_key(text, None)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,8 +1,8 @@
 """Issues certificates where a cluster has no authority yet: for development and small sites.
 
 A node's certificate is for NODE.ccn.internal, by which nodes know each other (`identity`), for loopback and
-for the hosts that are named. A node both calls and is called with it. The functions take and return bytes;
-their caller decides who keeps them where.
+for the hosts that are named. A node both calls and is called with it. Every other link has certificates of
+its own, good for nothing else. The functions take and return bytes; their caller decides who keeps them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,8 +25,25 @@ from ccn.core.ids import NodeId
 AUTHORITY_DAYS = 3_650
 NODE_DAYS = 30
 """Short, because a thief has a certificate until its end. Nodes read renewed ones without a restart."""
+SERVER_DAYS = 90
+"""For servers of others, which may have to be told to read a renewed one."""
 _SKEW = timedelta(minutes=5)  # a node whose clock is a little behind must not find its peers in its future
 _PEM = serialization.Encoding.PEM
+
+
+class LinkUse(Enum):
+    """Which ends of a link a certificate is for."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    BOTH = "both"
+
+
+_PURPOSES = {
+    LinkUse.SERVER: [ExtendedKeyUsageOID.SERVER_AUTH],
+    LinkUse.CLIENT: [ExtendedKeyUsageOID.CLIENT_AUTH],
+    LinkUse.BOTH: [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +77,43 @@ def issue_certificate(
     *,
     renews: bool = False,
 ) -> IssuedCertificate:
-    """Issue a certificate by which a node is known. It ends with that of its authority at the latest.
+    """Issue a certificate by which a node is known to the others."""
+    names = identity.certificate_names(node, hosts)
+    return issue_link_certificate(by, node, names, LinkUse.BOTH, now, days, renews=renews)
 
-    One that renews another is not dated back: those before it may have been revoked until this moment.
+
+def issue_link_certificate(  # noqa: PLR0917 - what a certificate says
+    by: IssuedCertificate,
+    owner: str,
+    names: Sequence[str],
+    use: LinkUse,
+    now: datetime,
+    days: int,
+    *,
+    renews: bool = False,
+) -> IssuedCertificate:
+    """Issue a certificate for one end of a link. It ends with that of its authority at the latest.
+
+    Servers are recognised by their names, clients by their owner. One that renews another is not dated
+    back: those before it may have been revoked until this moment.
     """
     issuer, issuer_key = _load_issuer(by)
     key = ec.generate_private_key(ec.SECP256R1())
-    names = identity.certificate_names(node, hosts)
     since = now if renews else now - _SKEW
     until = min(now + timedelta(days=days), issuer.not_valid_after_utc)
-    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     trusted = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     certificate = (
-        _begin_certificate(_common_name(node), issuer.subject, key.public_key(), since, until)
+        _begin_certificate(_common_name(owner), issuer.subject, key.public_key(), since, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(issues=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        .add_extension(x509.SubjectAlternativeName(list(map(_general_name, names))), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_PURPOSES[use]), critical=False)
         .add_extension(trusted, critical=False)
-        .sign(issuer_key, hashes.SHA256())
     )
-    return IssuedCertificate(certificate.public_bytes(_PEM), _encode_private_key(key))
+    if names:
+        alternative = x509.SubjectAlternativeName(list(map(_general_name, names)))
+        certificate = certificate.add_extension(alternative, critical=False)
+    signed = certificate.sign(issuer_key, hashes.SHA256())
+    return IssuedCertificate(signed.public_bytes(_PEM), _encode_private_key(key))
 
 
 def _begin_certificate(

@@ -14,9 +14,12 @@ from typer.exceptions import TyperException
 
 import ccn
 from ccn import errors
+from ccn.certificates import tls_floor
 from ccn.cli.lazy import LazyCommand, LazyGroup
 from ccn.cli.output import printing
 from ccn.core import error_codes
+
+tls_floor.demand_tls_1_3()  # before a command imports gRPC, and so for every node
 
 _SELF_EXPLAINING = (
     errors.CCNError,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 
-from ccn.certificates.identity import TlsIdentity as PeerIdentity
+from ccn.certificates import identity
 from ccn.core.ids import NodeId
 from ccn.gateway.grpc import peer as peer_door
 from ccn.node.operators import execution
@@ -13,7 +12,6 @@ from ccn.node.rounds.membership import Membership
 from ccn.node.rounds.peer_answers import PeerAnswers
 from ccn.node.rounds.presence import NodeDoors
 from ccn.node.upkeep import errands
-from ccn.peers.certificate_watch import CertificateWatch
 from ccn.service import clock
 from ccn.service.served_node import ServedNode
 
@@ -38,17 +36,18 @@ def make_round_parts(
     """The door for other nodes, and what a node does in rounds."""
     chosen, stop = node.chosen, node.stop
     answering = PeerAnswers(membership, node.instances.forwarding.answer_request)
-    certificates = CertificateWatch(chosen.tls, NodeId(chosen.node.id), clock.utc_now)
-    door = peer_door.PeerServer(answering, certificates.identity)
+    own = NodeId(chosen.node.id)
+    certificate = node.certificates.add_link(
+        "peers", lambda: identity.read_identity(chosen.tls, own, clock.utc_now())
+    )
+    door = peer_door.PeerServer(answering, certificate.current)
     port = door.listen(chosen.peers)
 
-    async def show_identity(renewed: PeerIdentity) -> None:
-        await asyncio.gather(door.show_identity(renewed), membership.peers.replace_identity(renewed))
-
+    certificate.on_change(door.show_identity)
+    certificate.on_change(membership.peers.replace_identity)
     here = NodeDoors(http, peer_door.advertised_address(chosen.peers, port), clock.now_us())
     return {
         "peers": door.serve(stop, node.grace_s),
-        "certificates": certificates.watch_files(show_identity, stop),
         "trust": membership.presence.trust.watch_register(stop),
         "membership": membership.take_part(here, stop),
     }

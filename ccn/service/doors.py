@@ -12,7 +12,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 
 from ccn import settings
-from ccn.gateway import readiness
+from ccn.certificates.watch import CertificateWatches
+from ccn.gateway import exposure, readiness
 from ccn.gateway.accounts.access import ConversationAccess
 from ccn.gateway.accounts.accounts import AccountDesk
 from ccn.gateway.deeds.interface import ConversationDeeds, LoopDeeds, RequestDeeds
@@ -30,6 +31,7 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
 from ccn.gateway.search_places import Searches
 from ccn.node.turns.prompts import Prompts
+from ccn.service import clock
 
 _HAND_OVER_S = 1.5  # of the time to stop, what streams leave to the turns that are handed over
 
@@ -54,6 +56,8 @@ class BehindDoors:
     """How the cluster is; None where there is none."""
     list_addresses: HttpAddresses | None
     """Where clients may go on when these doors are gone."""
+    certificates: CertificateWatches
+    """The files of every link of this process, which are read again while it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
         ),
         connection_limit.trusted_proxies(chosen.http),
     )
-    grpc_port = rpc.listen(chosen.grpc)
+    grpc_port = rpc.listen(chosen.grpc, behind.certificates)
 
     talk = ConversationContext(
         behind.deeds,
@@ -107,14 +111,20 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
         conversation_context=talk,
         list_addresses=behind.list_addresses,
     )
-    host, port = listening.getsockname()[:2]
+    tls = http_server.read_certificate(chosen.http, behind.certificates)
     return OpenDoors(
-        f"http://{host}:{port}",
+        _http_address(chosen.http, listening),
         f"{chosen.grpc.host}:{grpc_port}",
         behind.ready,
         {
             "http": http_server.serve_app(
-                app, listening, stop, grace_s, chosen.http, wait_until_quiet=leaving.wait_until_quiet
+                app,
+                listening,
+                stop,
+                grace_s,
+                chosen.http,
+                tls=tls,
+                wait_until_quiet=leaving.wait_until_quiet,
             ),
             "limits": behind.limiter.watch_redis(stop),
             "streams": streams.watch_credentials(stop),
@@ -122,3 +132,19 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
             "readiness": behind.ready.watch_probes(),
         },
     )
+
+
+def check_doors(chosen: settings.Settings) -> None:
+    """Refuse doors that could not open, before anything else is begun."""
+    exposure.refuse_plain_door("http", chosen.http.host, chosen.http)
+    exposure.refuse_plain_door("grpc", chosen.grpc.host, chosen.grpc)
+    certificates = CertificateWatches(clock.utc_now)
+    http_server.read_certificate(chosen.http, certificates)
+    certificates.add_door("grpc", chosen.grpc)
+
+
+def _http_address(http: settings.HttpSettings, listening: socket.socket) -> str:
+    """Where clients reach the HTTP door: as it is advertised, else where it listens."""
+    host, port = listening.getsockname()[:2]
+    scheme = "https" if http.tls_certificate is not None else "http"
+    return http.advertise or f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

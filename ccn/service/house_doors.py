@@ -46,6 +46,7 @@ def assemble_house(node: ServedNode, passwords: Passwords) -> BehindDoors:
         searches=node.searches,
         load_status=partial(cluster_status.load_status, membership) if membership is not None else None,
         list_addresses=membership.presence.list_doors if membership is not None else None,
+        certificates=node.certificates,
     )
 
 

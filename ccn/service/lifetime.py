@@ -18,6 +18,7 @@ import uvloop
 
 import ccn
 from ccn import errors, metrics, settings
+from ccn.certificates.watch import CertificateWatches
 from ccn.claude import client as claude
 from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import NumberedHash
@@ -59,6 +60,7 @@ def run_node(chosen: settings.Settings, beside: ExtraParts = lambda *_: {}) -> N
 async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
+    doors.check_doors(chosen)
     node = NodeId(chosen.node.id)
     file_limit.reserve_files(chosen)
     metrics.set_build(node, ccn.__version__)
@@ -129,6 +131,7 @@ async def _live_until_lost(
                             instances=instances,
                             model=model,
                             searches=searches,
+                            certificates=CertificateWatches(clock.utc_now),
                         )
                     )
                     await model.await_settlements()
@@ -152,6 +155,7 @@ async def _serve_node(node: ServedNode) -> None:
         parts |= node.instances.make_parts(node.stop, node.grace_s)
         if node.membership is not None:
             parts |= background.make_round_parts(node, node.membership, open_doors.http)
+        parts["certificates"] = node.certificates.watch_files(node.stop)
         async with run_together(parts, node.stop, node.grace_s + _MARGIN_S):
             _log.info("listening", http=open_doors.http, grpc=open_doors.grpc)
             _freeze_objects()

@@ -12,6 +12,7 @@ import structlog
 
 from ccn import settings
 from ccn.certificates import identity
+from ccn.certificates.watch import CertificateWatches
 from ccn.core.ids import NodeId
 from ccn.etcd import access
 from ccn.gateway.search_places import Searches
@@ -46,6 +47,8 @@ class ServedNode:
     instances: NodeInstances
     model: PaidModel
     searches: Searches
+    certificates: CertificateWatches
+    """The files of every link of this node, which are read again while it runs."""
 
     @property
     def grace_s(self) -> float:

@@ -8,7 +8,7 @@ also stand in a file of its own, which `CCN_DATABASE_URL_FILE` names. An empty v
 `service.py` and the command line read the settings once and hand each constructor its group. Nobody else
 reads them, or the environment, at run time.
 
-    groups, users, claude, prices    what may be set, made of `fields`
+    groups, users, claude, prices    what may be set, made of `fields` and `links`
     all_groups                       the groups together, and the order of the sources
     load                             reads them, and refuses what is misspelt or wrong
     environment, sources             the variables, and which files are believed
@@ -45,6 +45,7 @@ from ccn.settings.groups import (
     ScoringSettings,
     TlsSettings,
 )
+from ccn.settings.links import DoorTls
 from ccn.settings.load import SettingsReading, load, load_with_origins
 from ccn.settings.prices import PRICES, DollarPrice
 from ccn.settings.users import AccountsSettings, LimitsSettings
@@ -58,6 +59,7 @@ __all__ = [
     "ClusterSettings",
     "DatabaseSettings",
     "DollarPrice",
+    "DoorTls",
     "EtcdSettings",
     "GrpcSettings",
     "HttpSettings",

@@ -19,11 +19,17 @@ _NEVER_FROM_THE_WORKING_FOLDER = frozenset(
         ("claude", "base_url"),
         ("client", "endpoint"),
         ("etcd", "endpoints"),
+        ("grpc", "insecure"),
+        ("http", "advertise"),
         ("http", "cors_origins"),
+        ("http", "insecure"),
         ("http", "trusted_proxies"),
     }
 )
-"""Fields that say where credentials go or whom to believe. Paths and secrets are refused by their types."""
+"""Fields that say where credentials go or whom to believe, or take TLS away.
+
+Paths and secrets are refused by their types.
+"""
 
 
 def list_fields() -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from ccn.settings.fields import Names, Seconds, SettingsGroup
+from ccn.settings.links import DoorTls
 
 
 class DatabaseSettings(SettingsGroup):
@@ -100,11 +101,18 @@ class NodeSettings(SettingsGroup):
     )
 
 
-class HttpSettings(SettingsGroup):
+class HttpSettings(DoorTls):
     """The HTTP door."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; beyond loopback only with a certificate."
+    )
     port: int = Field(default=7700, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    advertise: str = Field(
+        default="",
+        pattern=r"^(https?://[A-Za-z0-9.:\[\]_-]+)?$",
+        description="Where clients reach this door, as https://host:port; where it listens if unset.",
+    )
     body_limit: int = Field(
         default=1_048_576, ge=1_024, description="Bytes that the body of a request may have."
     )
@@ -134,15 +142,13 @@ class HttpSettings(SettingsGroup):
     )
 
 
-class GrpcSettings(SettingsGroup):
+class GrpcSettings(DoorTls):
     """The gRPC door."""
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=7701, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
-    certificate: Path | None = Field(
-        default=None, description="PEM file with the certificate that clients see; without it no TLS."
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; beyond loopback only with a certificate."
     )
-    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+    port: int = Field(default=7701, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     connection_limit: int = Field(
         default=1_024, ge=1, le=1_000_000, description="Connections at once; further ones are refused."
     )
@@ -277,7 +283,7 @@ class ClientSettings(SettingsGroup):
     endpoint: str = Field(
         default="",
         pattern=r"^(https?://[^\s]+)?$",
-        description="A node of the cluster, as http://host:port; the cluster that runs here if unset.",
+        description="A node of the cluster, as https://host:port; the cluster that runs here if unset.",
     )
     api_key: SecretStr = Field(
         default=SecretStr(""), description="An API key from ccn key issue; the local admin's if unset."

@@ -18,6 +18,7 @@ from tests.support.peers.peer_node import ONE, TWO, identity_of
 def files(tmp_path: Path, authority: IssuedCertificate) -> settings.TlsSettings:
     """What `ccn keys init` would write."""
     shown = identity_of(authority, ONE, NOW)
+    assert shown.ca is not None
     for name, text in (("ca", shown.ca), ("certificate", shown.certificate), ("key", shown.key)):
         (tmp_path / name).write_bytes(text)
     return settings.TlsSettings(
@@ -53,7 +54,7 @@ def test_what_peers_would_refuse_is_refused_at_the_start(
     with pytest.raises(errors.SettingsInvalid, match="CCN_TLS_KEY is not the key"):
         identity.read_identity(files, ONE, NOW)
     files.key.write_bytes(b"-----BEGIN nothing")
-    with pytest.raises(errors.SettingsInvalid, match="no certificates and key"):
+    with pytest.raises(errors.SettingsInvalid, match="CCN_TLS_KEY: the file holds no key"):
         identity.read_identity(files, ONE, NOW)
     files.certificate.write_bytes(b"nothing")
     with pytest.raises(errors.SettingsInvalid, match=r"CCN_TLS_CERTIFICATE: .* is not a PEM file"):

@@ -206,11 +206,13 @@ def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twic
         first.process.wait()
         eventually(lambda: all(is_gone(process) for process in family))
         assert (data / "cluster.json").exists()
-        shown = (data / "nodes" / "node-1" / "node.pem").read_bytes()
+        shown = (data / "nodes" / "tls" / "node-1" / "peers.pem").read_bytes()
     with ports.reserve_ports(3) as before, started(folder, *options, "--port", str(before + 1)) as second:
         http = before + 1
         again = second.ready()
-        assert (data / "nodes" / "node-1" / "node.pem").read_bytes() != shown  # it is new at each start
+        assert (
+            data / "nodes" / "tls" / "node-1" / "peers.pem"
+        ).read_bytes() != shown  # it is new at each start
         assert again["nodes"][0]["http"] == f"http://127.0.0.1:{http}"
         assert ready(again["nodes"][0])
         kept = json.loads((data / "cluster.json").read_text())

@@ -86,7 +86,9 @@ async def test_an_authority_of_ones_own_is_trusted_and_another_is_not(
     files |= {"certificate": issued.certificate, "key": issued.key}
     for name, text in files.items():
         (tmp_path / name).write_bytes(text)
-    chosen = settings.GrpcSettings(port=0, certificate=tmp_path / "certificate", key=tmp_path / "key")
+    chosen = settings.GrpcSettings(
+        port=0, tls_certificate=tmp_path / "certificate", tls_key=tmp_path / "key"
+    )
     credentials = grpc.ssl_channel_credentials(authority.certificate)
     world = await node_world.found_world(database)
     async with (

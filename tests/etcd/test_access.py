@@ -25,6 +25,7 @@ def folder(tmp_path: Path) -> Path:
     pair, other = (peer_node.identity_of(authority, peer_node.ONE) for _ in range(2))
     files = {"ca": pair.ca, "certificate": pair.certificate, "key": pair.key, "other": other.key}
     for name, text in files.items():
+        assert text is not None
         (tmp_path / f"{name}.pem").write_bytes(text)
     (tmp_path / "nothing.pem").write_text("nothing")
     return tmp_path

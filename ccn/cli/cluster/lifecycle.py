@@ -24,6 +24,7 @@ from ccn.cli.cluster import (
     first_admin,
     fork_server,
     journal,
+    link_certificates,
     model_check,
     node_credentials,
     nodes,
@@ -145,7 +146,7 @@ class LocalCluster:
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
-                await asyncio.to_thread(self._equip_nodes, where, node_credentials.SOON)
+                await asyncio.to_thread(self._equip_nodes, where, link_certificates.SOON)
             except (errors.CCNError, OSError) as failed:
                 self.shown.say(f"the certificates of the nodes were not renewed: {failed}")
 
@@ -228,7 +229,7 @@ class LocalCluster:
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
-        given = self._equip_nodes(where, node_credentials.ALWAYS)
+        given = self._equip_nodes(where, link_certificates.ALWAYS)
         return [
             nodes.NodeProcess(
                 name, each, nodes.node_environment(name, each, {**cluster, **own.to_environment()})
@@ -242,7 +243,12 @@ class LocalCluster:
         """What each node signs and shows, with certificates that last."""
         names = [NodeId(name) for name in _node_names(self._wish.nodes)]
         return node_credentials.prepare_nodes(
-            where.nodes, names, [ports.HOST], datetime.now(UTC), lasting=lasting
+            where.nodes,
+            names,
+            [ports.HOST],
+            datetime.now(UTC),
+            lasting=lasting,
+            between_nodes_only=True,
         )
 
     def _describe_cluster(

@@ -26,6 +26,7 @@ from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc import connection_limit, peer_calls
+from ccn.gateway.grpc.door_credentials import DoorCredentials
 from ccn.gateway.grpc.peer_calls import PeerCalls
 from ccn.peers import limits, methods, wire
 from ccn.peers.exchange import (
@@ -86,8 +87,8 @@ class PeerServer:
     def __init__(
         self, node: PeerNode, identity: TlsIdentity | None, *, recheck_s: float = peer_calls.RECHECK_S
     ) -> None:
-        self._identity, self._recheck_s = identity, recheck_s
-        self._configured_identity = identity
+        self._credentials = DoorCredentials(identity) if identity is not None else None
+        self._recheck_s = recheck_s
         self._stopping = asyncio.Event()
         self._port = 0
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
@@ -97,11 +98,12 @@ class PeerServer:
 
     async def show_identity(self, identity: TlsIdentity) -> None:
         """Show this certificate on connections that begin from now on."""
-        self._identity = identity
+        assert self._credentials is not None, "a door in the clear shows nothing"
+        await self._credentials.show_identity(identity)
 
     def listen(self, peers: settings.PeersSettings) -> int:
         """Take the port and return its number, which the system chooses if the setting is 0."""
-        if self._identity is None and not is_loopback(peers.host):
+        if self._credentials is None and not is_loopback(peers.host):
             raise errors.SettingsInvalid(
                 f"CCN_PEERS_HOST: {peers.host} is beyond this machine, and CCN_TLS_CERTIFICATE is not set"
             )
@@ -132,26 +134,9 @@ class PeerServer:
             await asyncio.gather(rechecking, limiting, return_exceptions=True)
 
     def _bind_port(self, address: str) -> int:
-        if self._identity is None:
+        if self._credentials is None:
             return int(self._server.add_insecure_port(address))
-        credentials = grpc.dynamic_ssl_server_credentials(
-            self._make_configuration(), self._renew_configuration, require_client_authentication=True
-        )
-        return int(self._server.add_secure_port(address, credentials))
-
-    def _make_configuration(self) -> Any:
-        identity = self._configured_identity = self._identity
-        assert identity is not None
-        return grpc.ssl_server_certificate_configuration(
-            [(identity.key, identity.certificate)], identity.ca
-        )
-
-    def _renew_configuration(self) -> Any:
-        """Return a new configuration, or None if nothing has changed.
-
-        gRPC calls this for each connection, in a thread of its own.
-        """
-        return self._make_configuration() if self._identity is not self._configured_identity else None
+        return int(self._server.add_secure_port(address, self._credentials.make_credentials()))
 
 
 def advertised_address(peers: settings.PeersSettings, port: int) -> str:

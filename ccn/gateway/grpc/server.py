@@ -12,8 +12,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-un
 from grpc_health.v1._async import HealthServicer  # type: ignore[import-untyped]
 
 from ccn import errors, settings
-from ccn.gateway import readiness
+from ccn.certificates.watch import CertificateWatches
+from ccn.gateway import exposure, readiness
 from ccn.gateway.grpc import connection_limit, reflection
+from ccn.gateway.grpc.door_credentials import DoorCredentials
 from ccn.gateway.grpc.slow_callers import STREAM_S, SlowCallers
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -52,10 +54,15 @@ class GrpcServer:
         self._server: Any = None
         self._keep_limit: Callable[[], Coroutine[None, None, None]]
 
-    def listen(self, grpc_settings: settings.GrpcSettings) -> int:
-        """Take the port and return its number, which the system chooses if the setting is 0."""
+    def listen(
+        self, grpc_settings: settings.GrpcSettings, certificates: CertificateWatches | None = None
+    ) -> int:
+        """Take the port and return its number, which the system chooses if the setting is 0.
+
+        A certificate that is renewed is shown if `certificates` are watched.
+        """
         self._server = self._make_server(grpc_settings)
-        port = self._bind_port(grpc_settings)
+        port = self._bind_port(grpc_settings, certificates or CertificateWatches())
         self._keep_limit = partial(
             connection_limit.keep_limit, "grpc", port, grpc_settings.address_limit, self._proxies
         )
@@ -76,14 +83,17 @@ class GrpcServer:
         reflection.add_reflection(self._names, server)
         return server
 
-    def _bind_port(self, grpc_settings: settings.GrpcSettings) -> int:
-        credentials = _load_credentials(grpc_settings)
+    def _bind_port(self, grpc_settings: settings.GrpcSettings, certificates: CertificateWatches) -> int:
         host, port = grpc_settings.host, grpc_settings.port
+        exposure.refuse_plain_door("grpc", host, grpc_settings)
+        certificate = certificates.add_door("grpc", grpc_settings)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            if credentials is None:
+            if certificate.current is None:
                 return int(self._server.add_insecure_port(address))
-            return int(self._server.add_secure_port(address, credentials))
+            credentials = DoorCredentials(certificate.current)
+            certificate.on_change(credentials.show_identity)
+            return int(self._server.add_secure_port(address, credentials.make_credentials()))
         except RuntimeError as refused:
             raise errors.SettingsInvalid(
                 f"CCN_GRPC_PORT: {host}:{port} is in use or cannot be used"
@@ -136,16 +146,3 @@ class HealthService(HealthServicer):  # type: ignore[misc]
             for name, status in self._server_status.items()
         }
         return health_pb2.HealthListResponse(statuses=statuses)
-
-
-def _load_credentials(grpc_settings: settings.GrpcSettings) -> Any:
-    """Read the certificate and key of this door; None if it has no TLS."""
-    certificate, key = grpc_settings.certificate, grpc_settings.key
-    if (certificate is None) != (key is None):
-        raise errors.SettingsInvalid("set both CCN_GRPC_CERTIFICATE and CCN_GRPC_KEY, or neither")
-    if certificate is None or key is None:
-        return None
-    try:
-        return grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-    except OSError as unreadable:
-        raise errors.SettingsInvalid(f"CCN_GRPC_CERTIFICATE or CCN_GRPC_KEY: {unreadable}") from unreadable

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, FastAPI, Request
 
 from ccn import errors, settings
+from ccn.certificates.watch import CertificateWatches
 from ccn.gateway import readiness
 from ccn.gateway.http import app, problems, server, system
 from ccn.node.recovery import database_check
@@ -38,9 +39,14 @@ async def serve_until_mended(
     )
     http, grace_s = node_settings.http, node_settings.node.shutdown_timeout_s
     closed_app = create_closed_app(node_settings.node.id, ready, http)
+    certificates = CertificateWatches()
+    tls = server.read_certificate(http, certificates)
     with contextlib.closing(server.listen_on_port(http)) as listening:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve_app(closed_app, listening, done, grace_s, http), name="http")
+            tasks.create_task(
+                server.serve_app(closed_app, listening, done, grace_s, http, tls=tls), name="http"
+            )
+            tasks.create_task(certificates.watch_files(done), name="certificates")
             tasks.create_task(ready.watch_probes(), name="readiness")
             await database_check.wait_for_first(stop, mended)
             done.set()

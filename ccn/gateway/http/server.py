@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -13,6 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from ccn import errors, settings
+from ccn.certificates import identity
+from ccn.certificates.server_context import RenewableContext
+from ccn.certificates.watch import CertificateWatches
+from ccn.gateway import exposure
 from ccn.gateway.http import connection_limit, slow_clients
 from ccn.gateway.http.connection_limit import ConnectionLimit, ForwardedLimit
 
@@ -21,6 +26,7 @@ _UNREAD_MS = 60_000  # how long a client may leave unread what we sent
 
 def listen_on_port(http: settings.HttpSettings) -> socket.socket:
     """Take the port now: a busy port is then an error of ours, where uvicorn would end the process."""
+    exposure.refuse_plain_door("http", http.host, http)
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -38,6 +44,18 @@ def listen_on_port(http: settings.HttpSettings) -> socket.socket:
     return listening
 
 
+def read_certificate(
+    http: settings.HttpSettings, certificates: CertificateWatches
+) -> ssl.SSLContext | None:
+    """Make the TLS context of this door, which shows a renewed certificate. None if it has no TLS."""
+    certificate = certificates.add_door("http", http)
+    if certificate.current is None:
+        return None
+    context = RenewableContext(identity.door_files("http", http))
+    certificate.on_change(context.renew)
+    return context.listening
+
+
 async def serve_app(
     app: FastAPI,
     listening: socket.socket,
@@ -45,13 +63,16 @@ async def serve_app(
     grace_s: float,
     http: settings.HttpSettings | None = None,
     *,
+    tls: ssl.SSLContext | None = None,
     wait_until_quiet: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Answer requests until `stop`; then let running requests finish, for `grace_s` at most.
 
     uvicorn cuts WebSockets off as soon as it is told to exit. So tell it only after `wait_until_quiet`.
+    `tls` comes from `read_certificate`; without it, a certificate that the settings name is read once.
     """
     http = http or settings.HttpSettings()
+    tls = tls or read_certificate(http, CertificateWatches())
     http_protocol, websocket_protocol = slow_clients.make_protocols(ConnectionLimit(http), http.head_s)
     server = _UvicornServer(
         uvicorn.Config(
@@ -72,6 +93,7 @@ async def serve_app(
             forwarded_allow_ips=list(http.trusted_proxies),
             backlog=connection_limit.BACKLOG,
             timeout_graceful_shutdown=max(1, int(grace_s)),
+            ssl_context_factory=(lambda *_: tls) if tls is not None else None,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="uvicorn")

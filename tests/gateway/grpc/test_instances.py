@@ -381,7 +381,7 @@ async def test_the_door_speaks_tls_when_it_has_a_certificate(
 ) -> None:
     authority = issuing.issue_authority(datetime.now(UTC))
     issued = issuing.issue_certificate(authority, NodeId("node-1"), (), datetime.now(UTC))
-    chosen = settings.GrpcSettings(port=0, certificate=tmp_path / "c.pem", key=tmp_path / "k.pem")
+    chosen = settings.GrpcSettings(port=0, tls_certificate=tmp_path / "c.pem", tls_key=tmp_path / "k.pem")
     (tmp_path / "c.pem").write_bytes(issued.certificate)
     (tmp_path / "k.pem").write_bytes(issued.key)
     shown = grpc.ssl_channel_credentials(authority.certificate)
@@ -398,8 +398,8 @@ async def test_the_door_speaks_tls_when_it_has_a_certificate(
 async def test_half_a_certificate_is_refused_by_name(tmp_path: Path, missing: str) -> None:
     certificate = None if missing == "certificate" else tmp_path / "c.pem"
     key = None if missing == "key" else tmp_path / "k.pem"
-    chosen = settings.GrpcSettings(port=0, certificate=certificate, key=key)
-    with pytest.raises(errors.SettingsInvalid, match="CCN_GRPC_CERTIFICATE"):
+    chosen = settings.GrpcSettings(port=0, tls_certificate=certificate, tls_key=key)
+    with pytest.raises(errors.SettingsInvalid, match="CCN_GRPC_TLS_"):
         server.GrpcServer(readiness.Readiness({})).listen(chosen)
 
 

@@ -25,6 +25,7 @@ from tests.support.peers import peer_node
 from tests.support.peers.peer_node import ASK, ONE, TWO, Node
 
 NOW = datetime.now(UTC)
+SERVERS = ("postgres", "etcd", "redis")
 
 
 @pytest.fixture
@@ -47,25 +48,65 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_init_makes_an_authority_and_all_that_each_node_needs(folder: Path) -> None:
     made = ccn_keys(folder, "init", "--node", "node-1", "--node", "node-2", "--host", "ccn.example.org")
     assert (made.returncode, made.stderr) == (0, "")
-    each = {"ca.pem", "node.key", "node.pem", "signer.lock", "signer.state", "signing.key"}
-    wanted = {"ca/ca.pem", "ca/ca.key"} | {f"{node}/{file}" for node in (ONE, TWO) for file in each}
+    links = {
+        f"{name}.{end}" for name in ("peers", "door", "database", "etcd", "redis") for end in ("pem", "key")
+    }
+    signs = {"signer.lock", "signer.state", "signing.key"}
+    wanted = {"ca/ca.pem", "ca/ca.key"} | {f"{node}/{file}" for node in (ONE, TWO) for file in signs}
+    wanted |= {f"tls/{node}/{file}" for node in (ONE, TWO) for file in {*links, "ca.pem"}}
+    wanted |= {
+        f"tls/{server}/{file}" for server in SERVERS for file in ("ca.pem", "server.pem", "server.key")
+    }
     assert set(contents(folder)) == wanted
     for name in wanted:
         secret = not name.endswith(".pem")
         assert stat.S_IMODE((folder / name).stat().st_mode) == (0o600 if secret else 0o644), name
-    for name in (".", "ca", "node-1"):
+    for name in (".", "ca", "node-1", "tls", "tls/node-1", "tls/etcd"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o700
     public = signing_key.read_key(folder / "node-1").public.hex()
-    assert made.stdout.splitlines()[0].split("  ") == ["node-1", public, str(folder / "node-1")]
-    assert (
-        "ccn.example.org"
-        in inspection.summarise_certificate((folder / "node-1/node.pem").read_bytes()).names
-    )
+    first = made.stdout.splitlines()[0].split("  ")
+    assert first == ["node-1", public, str(folder / "node-1"), str(folder / "tls/node-1")]
+
+
+def test_each_link_has_a_certificate_that_is_good_for_it_and_for_nothing_else(folder: Path) -> None:
+    init = ("--node", "node-1", "--host", "ccn.example.org", "--etcd-host", "10.0.0.9")
+    assert ccn_keys(folder, "init", *init).returncode == 0
+    expected = {
+        "node-1/peers": ("node-1", {"node-1.ccn.internal", "ccn.example.org"}, {"sslserver", "sslclient"}),
+        "node-1/door": ("node-1", {"ccn.example.org"}, {"sslserver"}),  # a door must not pass for a node
+        "node-1/database": ("ccn_node", set(), {"sslclient"}),
+        "node-1/etcd": ("ccn", set(), {"sslclient"}),
+        "node-1/redis": ("ccn", set(), {"sslclient"}),
+        "postgres/server": ("postgres", {"postgres"}, {"sslserver"}),
+        "etcd/server": (
+            "etcd",
+            {"etcd", *(f"etcd-{n}" for n in (1, 2, 3)), "10.0.0.9"},
+            {"sslserver", "sslclient"},
+        ),
+        "redis/server": ("redis", {"redis"}, {"sslserver"}),
+    }
+    for name, (owner, hosts, purposes) in expected.items():
+        file = folder / "tls" / f"{name}.pem"
+        usual = set(identity.LOOPBACK) if hosts else set[str]()
+        assert set(inspection.list_names(file.read_bytes())) == hosts | usual, name
+        verify = ["openssl", "verify", "-x509_strict", "-CAfile", str(file.with_name("ca.pem")), "-purpose"]
+        good = {
+            purpose
+            for purpose in ("sslserver", "sslclient")
+            if subprocess.run([*verify, purpose, str(file)], capture_output=True, check=False).returncode
+            == 0
+        }
+        assert good == purposes, name
+        subject = ["openssl", "x509", "-noout", "-subject", "-in", str(file)]
+        assert (
+            subprocess.run(subject, capture_output=True, text=True, check=True).stdout.strip()
+            == f"subject=CN = {owner}"
+        )
 
 
 def test_three_nodes_are_the_default(folder: Path) -> None:
-    assert len(ccn_keys(folder, "init").stdout.splitlines()) == 4
-    assert {each.name for each in folder.iterdir()} == {"ca", "node-1", "node-2", "node-3"}
+    assert len(ccn_keys(folder, "init").stdout.splitlines()) == 7
+    assert {each.name for each in folder.iterdir()} == {"ca", "tls", "node-1", "node-2", "node-3"}
 
 
 def test_what_is_there_is_never_overwritten(folder: Path) -> None:
@@ -83,7 +124,7 @@ def test_further_nodes_come_from_the_same_authority(folder: Path) -> None:
     assert ccn_keys(folder, "init", "--node", "node-4").returncode == 0
     after = contents(folder)
     assert {name: after[name] for name in before} == before
-    assert after["node-4/ca.pem"] == after["ca/ca.pem"]
+    assert after["tls/node-4/ca.pem"] == after["ca/ca.pem"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +134,8 @@ def test_further_nodes_come_from_the_same_authority(folder: Path) -> None:
         (("--node", "../node-1"), "must be"),
         (("--host", "a b"), "'a b' is not a host"),
         (("--host", "node-2.ccn.internal"), "is not a host"),
+        (("--redis-host", "a b"), "'a b' is not a host"),
+        (("--node", "etcd"), "a node cannot be called 'etcd'"),
     ],
 )
 def test_names_that_cannot_be_are_refused_before_anything_is_written(
@@ -145,9 +188,9 @@ def test_preparing_makes_what_is_missing_and_keeps_the_rest(folder: Path) -> Non
     assert second[ONE] == first[ONE]
     after = contents(folder)
     assert {name: after[name] for name in before} == before
-    (folder / "node-2/node.pem").unlink()  # as if killed just before the last file
+    (folder / "tls/node-2/peers.pem").unlink()  # as if killed just before the last file
     node_credentials.prepare_nodes(folder, [TWO], (), NOW)
-    assert (folder / "node-2/node.pem").exists()
+    assert (folder / "tls/node-2/peers.pem").exists()
     assert (folder / "node-2/signing.key").read_bytes() == after["node-2/signing.key"]
 
 
@@ -159,8 +202,10 @@ def test_preparing_renews_a_certificate_that_soon_ends_and_never_a_signing_key(f
     late = NOW + timedelta(days=issuing.NODE_DAYS - 9)
     node_credentials.prepare_nodes(folder, [ONE], (), late)
     after = contents(folder)
-    assert {name for name in after if after[name] != before[name]} == {"node-1/node.key", "node-1/node.pem"}
-    until = inspection.summarise_certificate(after["node-1/node.pem"]).until
+    links = ("peers", "door", "database", "etcd", "redis")
+    changed = {f"tls/node-1/{name}.{end}" for name in links for end in ("pem", "key")}
+    assert {name for name in after if after[name] != before[name]} == changed
+    until = inspection.find_end(after["tls/node-1/peers.pem"])
     assert until == late.replace(microsecond=0) + timedelta(days=issuing.NODE_DAYS)
 
 
@@ -170,11 +215,14 @@ def test_certificates_are_renewed_with_their_names_and_nothing_else_is(folder: P
     made = ccn_keys(folder, "renew", "--node", "node-2", "--host", "further.example.org")
     assert (made.returncode, made.stderr) == (0, "")
     after = contents(folder)
-    assert {name for name in after if after[name] != before[name]} == {"node-2/node.key", "node-2/node.pem"}
-    old, new = (inspection.summarise_certificate(each["node-2/node.pem"]) for each in (before, after))
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {
+        name for name in after if name.startswith("tls/node-2/") and not name.endswith("ca.pem")
+    }
+    old, new = (inspection.summarise_certificate(each["tls/node-2/peers.pem"]) for each in (before, after))
     assert new.serial != old.serial
     assert set(new.names) == {*old.names, "further.example.org"}
-    assert len(ccn_keys(folder, "renew").stdout.splitlines()) == 2
+    assert len(ccn_keys(folder, "renew").stdout.splitlines()) == 5
     refused = ccn_keys(folder, "renew", "--node", "node-9")
     assert refused.returncode == 1
     assert "has no certificate of node-9" in refused.stderr
@@ -184,7 +232,7 @@ async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
     folder: Path, database: settings.DatabaseSettings
 ) -> None:
     ccn_keys(folder, "init", "--node", "node-1")
-    old = (folder / "node-1/node.pem").read_bytes()
+    old = (folder / "tls/node-1/peers.pem").read_bytes()
     where = ("--database-url", database.url.get_secret_value())
 
     def revoke(named: str) -> subprocess.CompletedProcess[str]:
@@ -193,7 +241,7 @@ async def test_what_was_revoked_counts_no_more_and_what_is_renewed_does(
     async with pool.open(database, "test") as connections:
         assert revoke("node-1").stdout == "revoked every certificate of node-1 until now\n"
         ccn_keys(folder, "renew")
-        new = (folder / "node-1/node.pem").read_bytes()
+        new = (folder / "tls/node-1/peers.pem").read_bytes()
         register = await node_register.load_register(connections)
         assert not revocation.still_counts(ONE, inspection.read_presented(old), register.revoked)
         assert revocation.still_counts(ONE, inspection.read_presented(new), register.revoked)
@@ -229,7 +277,7 @@ async def test_nodes_talk_with_what_was_prepared(folder: Path, monkeypatch: pyte
 
 def test_a_node_signs_with_what_was_prepared(folder: Path) -> None:
     made = node_credentials.prepare_nodes(folder, [ONE], (), NOW)[ONE]
-    with memory.open_right(made.folder) as held:
+    with memory.open_right(made.state) as held:
         assert held.key.public == made.public
         assert held.known_state is None
     with pytest.raises(errors.NotFound):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from ccn import settings
-from ccn.certificates import inspection, issuing
+from ccn.certificates import identity, inspection, issuing
 from ccn.certificates.identity import TlsIdentity
 from ccn.certificates.issuing import IssuedCertificate
+from ccn.certificates.watch import CertificateWatch
 from ccn.gateway.grpc.peer import PeerServer
 from ccn.peers import client
-from ccn.peers.certificate_watch import CertificateWatch
 from ccn.peers.exchange import NodeIntroduction
 from tests.support.peers import peer_node
 from tests.support.peers.peer_node import ONE, TWO, Node, identity_of
@@ -53,6 +54,10 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
+def watch(files: Files, clock: Callable[[], datetime] = now) -> CertificateWatch[TlsIdentity]:
+    return CertificateWatch("peers", lambda: identity.read_identity(files.tls, ONE, clock()), clock)
+
+
 def serial(shown: TlsIdentity) -> str:
     return inspection.summarise_certificate(shown.certificate).serial
 
@@ -61,19 +66,19 @@ def test_files_are_read_again_when_they_hold_something_else(
     files: Files, authority: IssuedCertificate
 ) -> None:
     first = files.put(identity_of(authority, ONE))
-    shows = CertificateWatch(files.tls, ONE, now)
-    assert shows.identity == first
+    shows = watch(files)
+    assert shows.current == first
     assert not shows.read_again()
     second = files.put(identity_of(authority, ONE))
     assert shows.read_again()
-    assert shows.identity == second
+    assert shows.current == second
 
 
 def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
     files: Files, authority: IssuedCertificate
 ) -> None:
     good = files.put(identity_of(authority, ONE))
-    shows = CertificateWatch(files.tls, ONE, now)
+    shows = watch(files)
     with capture_logs() as logs:
         for wrong in (
             lambda: (files.folder / "key").write_bytes(identity_of(authority, ONE).key),
@@ -83,7 +88,7 @@ def test_files_that_cannot_be_used_change_nothing_and_are_told_of_once(
             wrong()
             assert not shows.read_again()
             assert not shows.read_again()
-            assert shows.identity == good
+            assert shows.current == good
     assert len(logs) == 3
     assert "CCN_TLS_KEY is not the key" in logs[0]["reason"]
 
@@ -95,11 +100,11 @@ def test_a_certificate_that_ends_soon_is_warned_about_once_a_day(
     began = now()
     clock = [began]
     with capture_logs() as logs:
-        shows = CertificateWatch(files.tls, ONE, lambda: clock[0])
+        shows = watch(files, lambda: clock[0])
         for hours in (0, 12 * 24, 13 * 24, 13 * 24 + 1, 14 * 24 + 1):
             clock[0] = began + timedelta(hours=hours)
             shows.read_again()
-    assert [line["event"] for line in logs] == ["this node's certificate ends soon"] * 2
+    assert [line["event"] for line in logs] == ["a certificate of this node ends soon"] * 2
     files.put(identity_of(authority, ONE, clock[0], days=30))
     with capture_logs() as logs:
         clock[0] += timedelta(days=2)
@@ -110,7 +115,9 @@ def test_a_certificate_that_ends_soon_is_warned_about_once_a_day(
 async def test_a_change_is_told_while_the_node_runs(files: Files, authority: IssuedCertificate) -> None:
     files.put(identity_of(authority, ONE))
     stop, told = asyncio.Event(), asyncio.Queue[TlsIdentity]()
-    watching = asyncio.create_task(CertificateWatch(files.tls, ONE, now).watch_files(told.put, stop, 0.02))
+    shows = watch(files)
+    shows.on_change(told.put)
+    watching = asyncio.create_task(shows.watch_files(stop, 0.02))
     renewed = files.put(identity_of(authority, ONE))
     assert await asyncio.wait_for(told.get(), WITHIN_S) == renewed
     stop.set()
