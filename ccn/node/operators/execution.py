@@ -1,8 +1,9 @@
-"""What this node does for operators: requests that are for any node, or for this one by name.
+"""What this node does for operators: requests for any node, or for this one by name.
 
-A request is claimed, so that one node at a time is at it, and the claim is extended while the work goes on.
-If the node dies, the claim runs out and another node begins again: so whatever is asked for must come out
-the same when it is done twice. What cannot be done is answered with its reason, and is in the record too.
+A node claims a request, so that one node at a time works on it, and extends the claim while the work goes
+on. If the node dies, the claim runs out and another node begins again. So doing a request twice must have
+the same outcome as doing it once. A request that cannot be done is answered with the reason, and is in the
+record too.
 """
 
 from __future__ import annotations
@@ -30,23 +31,23 @@ from ccn.store.writing.writer import Writer
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[Body, str], Awaitable[Body]]
-"""From what was asked, and by whom, to what came of it; a CCNError is an answer too."""
+"""Turns the body of a request, and who asked, into its outcome. A CCNError is an outcome too."""
 
 PLATE = "plate"
 """Import a version of a character's plate: `character`, `name`, `content`."""
 REDACT = "redact"
-"""Take the content of messages out: `conversation`, `reason`, and a range from `first` to `last`.
+"""Redact messages: `conversation`, `reason`, and a range from `first` to `last`.
 
-`with_recollections`: and all that was said in later conversations whose prompts held these words."""
+With `with_recollections`, redact also later conversations whose prompts had these words."""
 DRAIN = "drain"
-"""Take nothing new and lead nothing; with `undo`, take part again. For a node by name."""
+"""Drain a node by name: it takes nothing new and does not lead. With `undo`, it takes part again."""
 RELEASE = "release"
 """Let a quarantined `instance` speak again, for a `reason`. For the node that hosts it, by name."""
 
 LOOK_S = 0.25
-"""How often a node looks for something to do."""
+"""How often a node looks for requests."""
 CLAIM_S = 10.0
-"""How long a request is left to a node that says nothing more."""
+"""How long a claim lasts if the node does not extend it."""
 _NEWEST = 2**53 - 1
 
 
@@ -54,13 +55,13 @@ async def run_requests(
     pool: Pool,
     writer: Writer,
     handlers: Mapping[str, Handler],
-    takes_on: Callable[[], Awaitable[bool]],
+    accepts_work: Callable[[], Awaitable[bool]],
     stop: asyncio.Event,
 ) -> None:
-    """Do what is asked, one request after the other; what is for anybody only while it `takes_on`."""
+    """Do one request after the other; those for any node only while this one `accepts_work`."""
     while not stop.is_set():
         try:
-            done = await run_oldest(pool, writer, handlers, anybodys=await takes_on())
+            done = await run_oldest(pool, writer, handlers, for_any_node=await accepts_work())
         except errors.CCNError as refused:
             log.warning("request not answered", error=type(refused).__name__, reason=str(refused))
             done = False
@@ -74,10 +75,15 @@ async def run_oldest(
     handlers: Mapping[str, Handler],
     claim_s: float = CLAIM_S,
     *,
-    anybodys: bool = True,
+    for_any_node: bool = True,
 ) -> bool:
-    """Claim the oldest request for this node, carry it out and answer it; whether there was one."""
-    claimed = await requests.claim_request(pool, writer.node, list(handlers), claim_s, any_node=anybodys)
+    """Claim the oldest request, carry it out and answer it. Return whether there was one.
+
+    Requests for any node are claimed too, if `for_any_node`.
+    """
+    claimed = await requests.claim_request(
+        pool, writer.node, list(handlers), claim_s, any_node=for_any_node
+    )
     if claimed is None:
         return False
     log.info("request taken", command=claimed.command, by=claimed.by, request=str(claimed.id))
@@ -93,11 +99,11 @@ async def run_oldest(
 
 
 def node_handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
-    """What every node can be asked for."""
+    """Make the handlers of requests that every node can do."""
 
     async def import_plate(body: Body, by: str) -> Body:
-        plates.parse_plate(require_text(body, "content"))  # whoever asked may have looked less closely
-        made = await characters.import_plate(
+        plates.parse_plate(require_text(body, "content"))  # the door may have checked less
+        version = await characters.import_plate(
             pool,
             writer,
             CharacterId(require_text(body, "character")),
@@ -105,42 +111,41 @@ def node_handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
             require_text(body, "content"),
             by,
         )
-        return {"character": made.character, "version": made.version, "hash": made.hash.hex()}
+        return {"character": version.character, "version": version.version, "hash": version.hash.hex()}
 
     async def redact_messages(body: Body, by: str) -> Body:
-        here, reason = _read_conversation(body), require_text(body, "reason")
+        conversation, reason = _read_conversation(body), require_text(body, "reason")
         first, last = read_number(body, "first", 1), read_number(body, "last", _NEWEST)
-        reached = await writer.submit(RedactMessages(here, first, last, by, reason))
-        later = await retention.find_recollections(pool, here, first, reached)
-        told = {"conversation": str(here), "first": first, "last": reached}
+        reached = await writer.submit(RedactMessages(conversation, first, last, by, reason))
+        later = await retention.find_recollections(pool, conversation, first, reached)
+        outcome = {"conversation": str(conversation), "first": first, "last": reached}
+        outcome |= {"recollected": [str(other) for other in later]}
         if body.get("with_recollections") is not True:
-            return told | {"recollected": [str(each) for each in later]}
-        for each in later:
-            why = f"{reason} (prompts here held words of {here})"
-            await writer.submit(RedactMessages(each, 1, _NEWEST, by, why))
-        further = [await retention.find_recollections(pool, each, 1, _NEWEST) for each in later]
-        beyond = dict.fromkeys(each for some in further for each in some if each not in {here, *later})
-        return told | {
-            "recollected": [str(each) for each in later],
-            "further": [str(each) for each in beyond],
-        }
+            return outcome
+        for other in later:
+            why = f"{reason} (prompts here held words of {conversation})"
+            await writer.submit(RedactMessages(other, 1, _NEWEST, by, why))
+        done = {conversation, *later}
+        found = [await retention.find_recollections(pool, other, 1, _NEWEST) for other in later]
+        further = dict.fromkeys(other for several in found for other in several if other not in done)
+        return outcome | {"further": [str(other) for other in further]}
 
     async def drain_node(body: Body, by: str) -> Body:
         if body.get("undo") is True:
             await drains.end_drain(pool, writer.node)
         else:
             tip = await blocks.load_tip(pool)
-            voting = [each.node for each in tip.rules.validators] if tip else []
-            await drains.begin_drain(pool, writer.node, by, voting)
+            validators = [validator.node for validator in tip.rules.validators] if tip else []
+            await drains.begin_drain(pool, writer.node, by, validators)
         return {"node": writer.node, "draining": body.get("undo") is not True}
 
     async def answer_note(body: Body, by: str) -> Body:
-        """Done already, and left to be sealed."""
+        """Answer a request that was done before it was noted, so that it gets sealed."""
         del by
         return {"action": require_text(body, "action")}
 
     async def answer_loss(body: Body, by: str) -> Body:
-        """The same: the node itself has gone on meanwhile."""
+        """Answer that a loss was accepted. The node itself has gone on already."""
         del by
         return {"node": require_text(body, "node"), "kept": read_number(body, "kept", 0)}
 
@@ -149,21 +154,21 @@ def node_handlers(pool: Pool, writer: Writer) -> dict[str, Handler]:
 
 
 def release_handler(restoring: Restorer) -> Handler:
-    """What the host of a quarantined instance can be asked for."""
+    """Make the handler with which the host of a quarantined instance releases it."""
 
     async def release_instance(body: Body, by: str) -> Body:
         try:
-            named = InstanceId(UUID(require_text(body, "instance")))
+            instance = InstanceId(UUID(require_text(body, "instance")))
         except ValueError:
             raise errors.InputInvalid("the instance is not named by its id") from None
-        released = await restoring.release_instance(named, by, require_text(body, "reason"))
+        released = await restoring.release_instance(instance, by, require_text(body, "reason"))
         return {"instance": str(released.id), "status": released.status.value, "node": released.host}
 
     return release_instance
 
 
 def require_text(body: Body, name: str) -> str:
-    """A text that a request must have."""
+    """Return a text that a request must have."""
     value = body.get(name)
     if not isinstance(value, str) or not value.strip():
         raise errors.InputInvalid(f"the request has no {name}")
@@ -171,7 +176,7 @@ def require_text(body: Body, name: str) -> str:
 
 
 def read_number(body: Body, name: str, otherwise: int) -> int:
-    """A whole number that a request may have."""
+    """Return a whole number that a request may have."""
     value = body.get(name, otherwise)
     if type(value) is not int:
         raise errors.InputInvalid(f"{name} is not a whole number")
@@ -198,10 +203,10 @@ async def _run_handler(
                 raise errors.Conflict("another node took the request up")
         return dict(working.result())
     except errors.ShuttingDown:
-        raise  # no answer: it is for the next node
+        raise  # without an answer, so that the next node takes the request up
     except errors.CCNError as refused:
         return requests.error_to_outcome(refused)
-    except Exception as defect:  # a request that meets a defect would otherwise stop node after node
+    except Exception as defect:  # otherwise a request that meets a defect would stop one node after another
         log.critical("a request met a defect", command=claimed.command, exc_info=True)
         return requests.error_to_outcome(
             errors.NodeFailed(f"a defect, see the log: {type(defect).__name__}")

@@ -1,6 +1,6 @@
-"""Asking the cluster for something on somebody's behalf, and waiting for what comes of it.
+"""Submitting a request of an operator, and waiting for its outcome.
 
-Whoever gives up waiting has still asked: a request is a row, and is answered once somebody can.
+A request is a row. It stays when its caller gives up waiting, and a node answers it as soon as one can.
 """
 
 from __future__ import annotations
@@ -31,48 +31,51 @@ async def ask_and_wait(
     node: NodeId | None = None,
     patience_s: float = PATIENCE_S,
 ) -> Body:
-    """What came of it, or the error that it was refused with. The same request again asks nothing new."""
+    """Submit a request and return its outcome, or raise the error with which it was refused.
+
+    Submitting the same request again adds nothing.
+    """
     await requests.add_request(pool, request, command, by, body or {}, node=node)
     return await wait_for_outcome(pool, request, node, patience_s)
 
 
 async def force_round(pool: Pool, request: UUID, by: str, patience_s: float = PATIENCE_S) -> Body:
-    """Have the leader hold a round now, and wait for what came of it; a failed one is an answer too."""
+    """Have the leader run a round now, and return its outcome, also if the round fails."""
     return await ask_and_wait(pool, request, requests.ROUND, by, patience_s=patience_s)
 
 
 async def wait_for_outcome(
     pool: Pool, request: UUID, node: NodeId | None, patience_s: float = PATIENCE_S
 ) -> Body:
-    """What came of a request that was asked, perhaps of a node; or the error that it was refused with."""
-    found = await requests.load_outcome(pool, request)  # also for who does not want to wait
+    """Wait for the outcome of a submitted request, or raise the error with which it was refused."""
+    outcome = await requests.load_outcome(pool, request)  # once before the timeout, which may be 0
     try:
         async with asyncio.timeout(patience_s):
-            while found is None:
+            while outcome is None:
                 await asyncio.sleep(_LOOK_S)
-                found = await requests.load_outcome(pool, request)
+                outcome = await requests.load_outcome(pool, request)
     except TimeoutError:
-        whoever = node or "whoever may"
+        who = node or "a node"
         raise errors.Unanswered(
-            f"nobody answered within {patience_s:g} s; {whoever} will, once able to, unless "
-            f"`ccn request cancel {request}` takes it back"
+            f"no answer came within {patience_s:g} s; {who} will answer as soon as it can, unless "
+            f"`ccn request cancel {request}` takes the request back"
         ) from None
-    if (refused := requests.outcome_to_error(found)) is not None:
+    if (refused := requests.outcome_to_error(outcome)) is not None:
         raise refused
-    return found
+    return outcome
 
 
 async def list_newest(pool: Pool, limit: int, *, ended: bool = True) -> list[dict[str, object]]:
-    """The newest requests as people look at them; without those that `ended`, what waits for an answer."""
-    return [_request_to_dict(each) for each in await requests.list_newest(pool, limit, ended=ended)]
+    """List the newest requests for people; without those that `ended`, only those that wait."""
+    return [_request_to_dict(state) for state in await requests.list_newest(pool, limit, ended=ended)]
 
 
 async def take_back(
     pool: Pool, request: UUID, by: str, why: str = "", patience_s: float = SEALED_WITHIN_S
 ) -> dict[str, object]:
-    """Take it back, and how it stands when a node has sealed that or `patience_s` are over.
+    """Take a request back, and return its state once a node answered it or `patience_s` are over.
 
-    A leader may have been at it: then it stands answered, and the answer tells what was done.
+    A leader may have begun it. Then it is answered, and the answer tells what was done.
     """
     await requests.take_back_request(pool, request, by, why)
     with contextlib.suppress(TimeoutError):
@@ -82,20 +85,20 @@ async def take_back(
     return _request_to_dict(await requests.request_state(pool, request))
 
 
-def _request_to_dict(each: RequestState) -> dict[str, object]:
-    asked, outcome = each.request, each.outcome
+def _request_to_dict(state: RequestState) -> dict[str, object]:
+    request, outcome = state.request, state.outcome
     refused = None if outcome is None else requests.outcome_to_error(outcome)
-    back = asked.taken_back_by and (outcome is None or isinstance(refused, errors.TakenBack))
+    taken_back = request.taken_back_by and (outcome is None or isinstance(refused, errors.TakenBack))
     return {
-        "request": str(asked.id),
-        "command": asked.command,
-        "body": {name: value for name, value in asked.body.items() if name != "content"},
-        "node": asked.node,
-        "by": asked.by,
-        "asked_at": asked.asked_at.isoformat(),
-        "state": "taken back" if back else "waiting" if outcome is None else "answered",
-        "at_it": each.at_it,
-        "answered_at": each.answered_at.isoformat() if each.answered_at else None,
-        "error": None if refused is None or back else f"refused: {type(refused).__name__}",
+        "request": str(request.id),
+        "command": request.command,
+        "body": {name: value for name, value in request.body.items() if name != "content"},
+        "node": request.node,
+        "by": request.by,
+        "asked_at": request.asked_at.isoformat(),
+        "state": "taken back" if taken_back else "waiting" if outcome is None else "answered",
+        "at_it": state.at_it,
+        "answered_at": state.answered_at.isoformat() if state.answered_at else None,
+        "error": None if refused is None or taken_back else f"refused: {type(refused).__name__}",
         "outcome": outcome,
     }

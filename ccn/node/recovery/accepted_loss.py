@@ -1,7 +1,7 @@
-"""When no database has a leaf any more that this node acknowledged: an operator accepts it, for the record.
+"""Accepting a loss: no database has a leaf any more that this node acknowledged, and an operator says so.
 
-Separate from the gate, which never lets anything go by itself. Blocks that were signed cannot be accepted
-as lost, because a node that signed another in the place of one would contradict itself.
+Separate from the database check, which never accepts a loss by itself. A signed block cannot be accepted as
+lost, because a node that signs another block in its place would contradict itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedLoss:
-    """The newest leaf that was acknowledged and is lost, and where this node's leaves end now."""
+    """The newest acknowledged leaf, which is lost, and the last leaf of this node that is left."""
 
     lost: NumberedHash
     kept: NumberedHash
@@ -34,13 +34,16 @@ class AcceptedLoss:
 async def accept_loss(
     database: settings.DatabaseSettings, node: NodeId, right: SigningRight, by: str, reason: str
 ) -> AcceptedLoss:
-    """Go on after the leaves that the database shows. It is asked to be sealed first, with who and why."""
+    """Let the node go on after the leaves that the database shows.
+
+    Before that, a request is added that seals who accepted the loss, and why.
+    """
     state = right.state
     if state is None or not state.acknowledged.number:
-        raise errors.InputInvalid(f"{node} has noted nothing that it acknowledged")
-    asked = Fence(node)
-    asked.signed = lambda: state.last_cosigned
-    async with pool.open(database.model_copy(update={"pool_size": 1}), "loss", asked) as connections:
+        raise errors.InputInvalid(f"{node} has no note of an acknowledged leaf")
+    fence = Fence(node)
+    fence.signed = lambda: state.last_cosigned
+    async with pool.open(database.model_copy(update={"pool_size": 1}), "loss", fence) as connections:
         shown, kept = await _load_leaves(connections, node, state.acknowledged.number)
         if shown == state.acknowledged.hash:
             raise errors.InputInvalid(

@@ -1,9 +1,9 @@
 """What a host says in one turn: to readers at once, to the database in small batches, and its end once.
 
-Separate from the story of a turn because it holds one promise: what was said is kept in order under the
-host's epoch, or the host learns that it is none any more. When a write is refused, or nobody knows what
-became of it, the turn itself is read; it tells whether to go on, to leave out what is there already, or
-that another node took over.
+Separate from the story of a turn because it keeps one promise: what was said is stored in order under the
+host's epoch, or the host learns that it hosts no more. When a write is refused, or its outcome is unknown,
+the turn is read again. It shows whether to go on, to leave out what is stored already, or that another node
+took over.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ A = TypeVar("A")
 log = structlog.get_logger(__name__)
 
 BATCH_LIMIT = 500
-"""Pieces that one write keeps."""
+"""Most events that one write stores."""
 _TRIES = 4
-"""Refusals in a row after which a write is given up, although the turn stands as it should."""
+"""Refusals in a row after which a write is given up, although the turn is as it should be."""
 _AGAIN_S = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -49,50 +49,50 @@ class ReplyAttempt:
         self.turn = taken
         self.live = live
         self._pool, self._writer, self._pause_s = pool, writer, pause_s
-        self._unkept: deque[StreamEvent] = deque()
+        self._unwritten: deque[StreamEvent] = deque()
         self._finishing = False
         self._said, self._ended = asyncio.Event(), asyncio.Event()
 
     @property
     def began(self) -> bool:
-        """Whether readers were told anything."""
+        """Return whether readers were told anything."""
         return self.live.length > 0
 
     async def start(self) -> None:
-        """Begin the attempt, unless that is done; readers of an earlier one are told that it is void."""
+        """Begin the attempt, unless it has begun. Readers of an earlier attempt are told to begin again."""
         if self.live.begun:
             return
         attempt, again = self.turn.attempt, self.turn.status is TurnStatus.RUNNING
         await self._write_until_durable(
-            lambda: StartTurn(self.turn, self.live.epoch), lambda standing: standing.attempt > attempt
+            lambda: StartTurn(self.turn, self.live.epoch), lambda stored: stored.attempt > attempt
         )
         self.turn = replace(self.turn, status=TurnStatus.RUNNING)
         if again:
             self.say(EventKind.RESTART, f"begun anew on {self._writer.node}")
 
     def say(self, kind: EventKind, data: str) -> None:
-        """To the readers now, to the database soon."""
-        self._unkept.append(self.live.say(kind, data))
+        """Say an event to the readers now, and write it to the database soon."""
+        self._unwritten.append(self.live.say(kind, data))
         self._said.set()
 
     def announce_wait(self, why: CallRetry) -> None:
-        """Tell the readers why nothing comes just now."""
+        """Tell the readers why no event comes now."""
         self.live.publish_hint(orjson.dumps(why).decode())
 
     def announce_usage(self, usage: TokenUsage) -> None:
-        """Tell the readers what the prompt took."""
+        """Tell the readers how many tokens the prompt took."""
         self.live.publish_usage(orjson.dumps(usage).decode())
 
     async def keep_writing(self) -> None:
-        """Write what was said, each batch a while after its first piece, until the end is at hand."""
+        """Write what was said, each batch a while after its first event, until `stop_writing`."""
         while not self._finishing:
             await self._said.wait()
             self._said.clear()
-            if not self._finishing and self._unkept:
+            if not self._finishing and self._unwritten:
                 await self._wait_for_batch()
                 if not self._finishing:
                     await self._write_batch()
-                if self._unkept:
+                if self._unwritten:
                     self._said.set()
 
     async def _wait_for_batch(self) -> None:
@@ -103,7 +103,7 @@ class ReplyAttempt:
             return
 
     def stop_writing(self) -> None:
-        """Let `keep_writing` return: the rest is written together with the end."""
+        """Let `keep_writing` return, because the rest is written together with the end."""
         self._finishing = True
         self._said.set()
         self._ended.set()
@@ -111,21 +111,21 @@ class ReplyAttempt:
     async def commit_reply(
         self, speaker: InstanceId, content: str, data: str, settle: Callable[[], None]
     ) -> Message:
-        """Make the reply of an instance durable, once; then begin to settle its call, and tell the readers.
+        """Make the reply of an instance durable once, then begin to settle its call and tell the readers.
 
-        In this order: what a reader asks for next must see the call being settled.
+        The order matters: the next request of a reader must see that the call is being settled.
         """
         done = self.live.next_event(EventKind.DONE, data)
-        said = await self._write_until_durable(
+        reply = await self._write_until_durable(
             lambda: CommitReply(self.turn, self.live.epoch, content, speaker, self._events_to_write(done)),
             _has_ended,
         )
         settle()
         self.live.publish(done)
-        return said if said is not None else await self._load_reply()
+        return reply if reply is not None else await self._load_reply()
 
     async def end_without_reply(self, status: TurnStatus, error: str | None, data: str) -> None:
-        """No reply, and why."""
+        """End the turn without a reply, and say why."""
         kind = EventKind.ERROR if status is TurnStatus.FAILED else EventKind.CANCELLED
         last = self.live.next_event(kind, data)
 
@@ -137,36 +137,36 @@ class ReplyAttempt:
         self.live.publish(last)
 
     async def _write_batch(self) -> None:
-        some = [*self._unkept][:BATCH_LIMIT]
-        if not some:
+        batch = [*self._unwritten][:BATCH_LIMIT]
+        if not batch:
             return
-        last = some[-1].position.number
+        last = batch[-1].position.number
 
         def emit_batch() -> EmitEvents:
             return EmitEvents(self.turn.id, self.live.epoch, self._events_to_write(upto=last))
 
-        await self._write_until_durable(emit_batch, lambda standing: standing.event_head >= last)
+        await self._write_until_durable(emit_batch, lambda stored: stored.event_head >= last)
         self._drop_written(last)
 
     def _events_to_write(self, end: StreamEvent | None = None, upto: int | None = None) -> list[TurnEvent]:
-        told = [each for each in self._unkept if upto is None or each.position.number <= upto]
+        events = [event for event in self._unwritten if upto is None or event.position.number <= upto]
         return [
-            TurnEvent(each.position.number, each.kind, each.data)
-            for each in (*told, *([end] if end else ()))
+            TurnEvent(event.position.number, event.kind, event.data)
+            for event in (*events, *([end] if end else ()))
         ]
 
     def _drop_written(self, upto: int) -> None:
-        while self._unkept and self._unkept[0].position.number <= upto:
-            self._unkept.popleft()
+        while self._unwritten and self._unwritten[0].position.number <= upto:
+            self._unwritten.popleft()
 
     async def _write_until_durable(
         self, write: Callable[[], Write[A]], landed: Callable[[Turn], bool]
     ) -> A | None:
-        """Submit until it is durable; None if it turned out to be already."""
-        refused, tries, there = 0, 0, False
+        """Submit a write until it is durable. Return None if it turns out that it landed before."""
+        refused, tries, is_there = 0, 0, False
         while True:
             try:
-                if there:
+                if is_there:
                     return await self._writer.submit(Confirm())
                 return await self._writer.submit(write())
             except errors.ShuttingDown:
@@ -180,24 +180,24 @@ class ReplyAttempt:
                 if refused > _TRIES:
                     raise
             try:
-                standing = await turns.load_turn(self._pool, self.turn.id)
+                stored = await turns.load_turn(self._pool, self.turn.id)
             except errors.Unavailable:
                 continue
-            if standing.epoch != self.live.epoch:
-                raise errors.StaleHost(f"epoch {self.live.epoch} is over: {standing.epoch} has begun")
-            there = landed(standing)
-            if there:
+            if stored.epoch != self.live.epoch:
+                raise errors.StaleHost(f"epoch {self.live.epoch} is over: {stored.epoch} has begun")
+            is_there = landed(stored)
+            if is_there:
                 continue
-            self._drop_written(standing.event_head)
+            self._drop_written(stored.event_head)
 
     async def _load_reply(self) -> Message:
-        standing = await turns.load_turn(self._pool, self.turn.id)
-        assert standing.reply_seq is not None, "what was committed has a reply"
-        found = await conversations.load_after(
-            self._pool, standing.conversation, standing.reply_seq - 1, limit=1
+        stored = await turns.load_turn(self._pool, self.turn.id)
+        assert stored.reply_seq is not None, "a committed turn has a reply"
+        replies = await conversations.load_after(
+            self._pool, stored.conversation, stored.reply_seq - 1, limit=1
         )
-        return found[0]
+        return replies[0]
 
 
-def _has_ended(standing: Turn) -> bool:
-    return states.is_ended(standing.status)
+def _has_ended(stored: Turn) -> bool:
+    return states.is_ended(stored.status)

@@ -1,10 +1,9 @@
-"""One turn: taken up, asked of the model, streamed, committed once, and handed on to be scored.
+"""One turn: taken up, asked of the model, streamed, committed once, and queued for scoring.
 
-    accepted ──> started ──> the model speaks: to readers at once, kept in batches ──> committed ──> scored
-                    └──> no reply: failed or cancelled, and why            └──> another host: nothing of it
+    accepted ──> started ──> the model speaks: to readers at once, written in batches ──> committed, scored
+                    └──> no reply: failed or cancelled, and why            └──> another host took over
 
-A node that stops in the middle ends nothing: the turn stays as it is, and whoever adopts its instance
-starts it again.
+A node that stops in the middle does not end the turn. The node that adopts its instance starts it again.
 """
 
 from __future__ import annotations
@@ -42,42 +41,42 @@ _AGAIN_S = 0.5
 
 
 class CallSource(Protocol):
-    """What the model is asked in a turn."""
+    """Makes the calls that the model is asked in turns."""
 
     async def take_call(self, instance: Instance, turn: Turn) -> PaidCall:
-        """The whole prompt, in its layers, and who pays."""
+        """Return the whole prompt of a turn, and who pays."""
 
     def discard_turn(self, turn: TurnId) -> None:
-        """Give back what was made ready for a turn that is not asked about any more."""
+        """Give back what was prepared for a turn that needs no call any more."""
 
 
 class SpeakingModel(Protocol):
-    """Whoever answers, and counts what that costs."""
+    """The model, with what its calls cost."""
 
     def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """Deltas, a restart whenever they begin anew, and last the whole reply."""
+        """Yield deltas, a restart whenever they begin again, and last the whole reply."""
 
     def reserve(self, what: Call | CallSize, who: Payer) -> Payer:
-        """Begin to put aside what a call, or one of a size, can cost; who is answered streams with it."""
+        """Begin to reserve what a call, or a call of this size, can cost; stream with the result."""
 
     def release(self, who: Payer) -> None:
-        """Give that back: the call is not made."""
+        """Give back what was reserved for a call that is not made."""
 
     def check_allowance(self, owner: UserId | None) -> None:
-        """Refuse at once who has just spent what they may."""
+        """Refuse at once an owner whose allowance was found spent a moment ago."""
 
     async def is_short(self, who: Payer) -> bool:
-        """Whether it is not sure that a few more calls can be paid for."""
+        """Return whether the budgets may not cover a few more calls."""
 
     async def await_reservations(self, payers: Iterable[Payer]) -> None:
-        """Wait for what was reserved, or be refused."""
+        """Wait until everything is reserved for these payers, or refuse."""
 
 
 class ScoringQueue(Protocol):
-    """Measures what was said, later and elsewhere."""
+    """Queues replies to be scored, which no turn waits for."""
 
     def enqueue(self, instance: Instance, reply: Message) -> None:
-        """Take a committed reply, or drop it if too many wait: nobody waits for a score."""
+        """Queue a committed reply; drop one if too many wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class NoReply:
 
 @dataclass(frozen=True, slots=True)
 class TurnRunner:
-    """What every turn needs."""
+    """Runs turns on one node."""
 
     pool: Pool
     writer: Writer
@@ -99,12 +98,12 @@ class TurnRunner:
     model: SpeakingModel
     scoring: ScoringQueue
     pause_s: float
-    """How long pieces gather before they are written."""
+    """How long events gather before they are written."""
 
     async def run_turn(
         self, instance: Instance, taken: Turn, live: LiveStream, cancelled: asyncio.Event
     ) -> None:
-        """Bring the turn to its end; StaleHost if another node does."""
+        """Bring the turn to its end. Raise StaleHost if another node took over."""
         speech = ReplyAttempt(self.pool, self.writer, taken, live, self.pause_s)
         try:
             await self._answer_unless_cancelled(instance, speech, cancelled)
@@ -134,38 +133,41 @@ class TurnRunner:
     ) -> None:
         content, data = _replace_nul(reply.text), _done_data(reply)
         try:
-            said = await speech.commit_reply(instance.id, content, data, answers.settle)
+            message = await speech.commit_reply(instance.id, content, data, answers.settle)
         except errors.StaleHost:
             raise
-        except (errors.Conflict, errors.InputInvalid) as refused:  # closed meanwhile, or no message at all
+        except (
+            errors.Conflict,
+            errors.InputInvalid,
+        ) as refused:  # the conversation closed, or no valid text
             await _end_without_reply(
                 speech, NoReply(TurnStatus.FAILED, type(refused).__name__, str(refused))
             )
             return
-        log.info("turn committed", turn=str(speech.turn.id), seq=said.seq, stop=reply.stop)
-        self.scoring.enqueue(instance, said)
+        log.info("turn committed", turn=str(speech.turn.id), seq=message.seq, stop=reply.stop)
+        self.scoring.enqueue(instance, message)
 
     @asynccontextmanager
     async def _stream_reply(
         self, instance: Instance, speech: ReplyAttempt, cancelled: asyncio.Event, answers: EarlyAnswers
     ) -> AsyncIterator[Reply | NoReply]:
-        """Let the model speak while what it says is kept, until it ends or somebody wants no more."""
+        """Let the model speak, and write what it says, until it ends or the turn is cancelled."""
         starting = asyncio.ensure_future(speech.start())
         asking = asyncio.ensure_future(self._ask_until_answered(instance, speech, starting, answers))
         keeping = asyncio.ensure_future(speech.keep_writing())
         stopping = asyncio.ensure_future(cancelled.wait())
         working = (starting, asking, keeping, stopping)
         try:
-            await starting  # nothing that was said counts before the turn is begun
+            await starting  # the turn must have begun before an end can be written
             await asyncio.wait((asking, keeping, stopping), return_when=asyncio.FIRST_COMPLETED)
             if keeping.done():
-                keeping.result()  # it ends by itself only by an exception
+                keeping.result()  # raises, because it only ends by itself with an exception
             if asking.done():
                 outcome = asking.result()
             else:
                 outcome = NoReply(TurnStatus.CANCELLED)
                 asking.cancel()
-            # The end is written together with the rest: no batch of that may be on its way meanwhile.
+            # The end is written together with the rest, so no other batch may be under way then.
             speech.stop_writing()
             await keeping
             yield outcome
@@ -177,17 +179,17 @@ class TurnRunner:
     async def _ask_until_answered(
         self, instance: Instance, speech: ReplyAttempt, started: asyncio.Future[None], answers: EarlyAnswers
     ) -> Reply | NoReply:
-        """The reply of the model, or what it failed with; asked again after the database was away."""
+        """Return the reply of the model, or why there is none. Ask again if the database was away."""
 
         async def relay_piece(piece: Piece) -> None:
-            # The model is asked while the turn is begun, and heard once that is durable.
+            # The model is asked while the start is written, but nothing is said before that is durable.
             await asyncio.shield(started)
             _relay_piece(piece, speech)
 
         while True:
             try:
-                asked = await self.calls.take_call(instance, speech.turn)
-                return _reply_or_reason(await answers.answer(asked.call, asked.payer, relay_piece))
+                paid = await self.calls.take_call(instance, speech.turn)
+                return _reply_or_reason(await answers.answer(paid.call, paid.payer, relay_piece))
             except _DATABASE as failed:
                 log.warning("a turn waits for the database", turn=str(speech.turn.id), reason=str(failed))
                 await asyncio.sleep(_AGAIN_S)
@@ -197,7 +199,7 @@ class TurnRunner:
                 raise
             except errors.CCNError as failed:
                 return NoReply(TurnStatus.FAILED, type(failed).__name__, str(failed))
-            except Exception as defect:  # the root of a turn: its reader is told, and nobody tries again
+            except Exception as defect:  # the root of a turn: tell its reader, and do not try again
                 log.exception("a turn met a defect", turn=str(speech.turn.id))
                 return NoReply(
                     TurnStatus.FAILED, type(defect).__name__, "a defect; the node's log tells more"
@@ -215,37 +217,37 @@ def _relay_piece(piece: Piece, speech: ReplyAttempt) -> None:
         case CallRetry():
             speech.announce_wait(piece)
         case Reply():
-            return  # the answer itself, which readers are told when it is durable
+            return  # readers get the reply when it is durable
         case never:
             assert_never(never)
 
 
 async def _end_without_reply(speech: ReplyAttempt, without: NoReply) -> None:
     log.info("turn without a reply", turn=str(speech.turn.id), status=without.status, error=without.error)
-    told = {"error": without.error, "reason": without.reason}
+    data = {"error": without.error, "reason": without.reason}
     await speech.end_without_reply(
-        without.status, without.error, orjson.dumps(told).decode() if without.error else ""
+        without.status, without.error, orjson.dumps(data).decode() if without.error else ""
     )
 
 
 def _reply_or_reason(reply: Reply | None) -> Reply | NoReply:
-    """Whatever has words is a reply, also a refusal; silence is none."""
+    """Return the reply if it has words, also if it is a refusal. Otherwise return why there is none."""
     if reply is None:
         return NoReply(TurnStatus.FAILED, "ReplyEmpty", "the model's stream ended without a reply")
     if _replace_nul(reply.text).strip():
         return reply
     declined = reply.stop == "refusal"
     error = "ReplyDeclined" if declined else "ReplyEmpty"
-    told = (
+    reason = (
         "the model declined to answer"
         if declined
         else f"the model said nothing and stopped by {reply.stop}"
     )
-    return NoReply(TurnStatus.FAILED, error, told)
+    return NoReply(TurnStatus.FAILED, error, reason)
 
 
 def _replace_nul(text: str) -> str:
-    """Without what PostgreSQL cannot hold."""
+    """Replace the character that PostgreSQL cannot store."""
     return text.replace("\x00", "\ufffd")
 
 

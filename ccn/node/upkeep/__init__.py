@@ -1,1 +1,1 @@
-"""What a node does now and then so that everything else stays small and fast."""
+"""Upkeep: what a node does at intervals, so that the database stays small and fast."""

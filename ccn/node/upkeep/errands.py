@@ -1,10 +1,11 @@
-"""Keeping house: what has to happen by and by, whoever of the nodes does it.
+"""Errands: what has to happen at intervals, whichever node does it.
 
-    always        make documents for search, so that what was just said is found fast
-    every minute  snapshots of conversations that went on, hourly means, the spend of nodes that died
-    every hour    what has grown too old is taken out
+    always        index new messages for search
+    every minute  take snapshots of conversations that went on, compute hourly means, and expire the
+                  reservations of nodes that died
+    every hour    delete what is too old
 
-An errand that fails is logged and tried again at its next time; it never stops the node.
+An errand that fails is logged and tried again at its next time. It never stops the node.
 """
 
 from __future__ import annotations
@@ -41,18 +42,21 @@ MINUTE_S = 60.0
 HOUR_S = 3600.0
 
 
-async def run_errands(  # noqa: PLR0917 - what it keeps, and for how long
+async def run_errands(  # noqa: PLR0917 - its neighbours, each once
     pool: Pool,
     writer: Writer,
     kept: settings.RetentionSettings,
     now: Now,
-    takes_on: Callable[[], Awaitable[bool]],
+    accepts_work: Callable[[], Awaitable[bool]],
     stop: asyncio.Event,
 ) -> None:
-    """Run every errand at its time until told to stop; those that write only while the node `takes_on`."""
+    """Run every errand at its time until told to stop.
+
+    Errands that write to the record run only while the node `accepts_work`.
+    """
 
     async def run_if_accepting(errand: Callable[[], Awaitable[object]]) -> None:
-        if await takes_on():
+        if await accepts_work():
             await errand()
 
     async with asyncio.TaskGroup() as errands:
@@ -66,7 +70,7 @@ async def run_errands(  # noqa: PLR0917 - what it keeps, and for how long
 
 
 async def index_messages(pool: Pool) -> None:
-    """Catch up with what was said, batch by batch."""
+    """Index new messages for search, batch by batch."""
     while await search.index_messages(pool):
         continue
 
@@ -74,7 +78,7 @@ async def index_messages(pool: Pool) -> None:
 async def take_snapshots(
     pool: Pool, writer: Writer, kept: settings.RetentionSettings, now: datetime
 ) -> int:
-    """Snapshots that are due, and hourly means; how many snapshots were taken."""
+    """Take the snapshots that are due and compute hourly means. Return how many snapshots were taken."""
     async with pool.try_alone("remember") as alone:
         if not alone:
             return 0
@@ -87,7 +91,7 @@ async def take_snapshots(
 
 
 async def expire_reservations(pool: Pool, now: datetime) -> int:
-    """Count reservations that nobody settled as spent, and drop those long over; how many expired."""
+    """Count expired reservations as spent, and delete old ones. Return how many expired."""
     async with pool.try_alone("account") as alone:
         if not alone:
             return 0
@@ -99,7 +103,7 @@ async def expire_reservations(pool: Pool, now: datetime) -> int:
 
 
 async def drop_old(pool: Pool, writer: Writer, kept: settings.RetentionSettings, now: datetime) -> None:
-    """Redact old content, drop old streams and series; the record says that and why."""
+    """Redact old content, and delete old streams and series. The record says so, and why."""
     async with pool.try_alone("forget") as alone:
         if not alone:
             return

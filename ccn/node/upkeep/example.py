@@ -1,7 +1,6 @@
-"""Furnishing: a database without any character gets the example that comes with CCN.
+"""The example: a database without any character gets the plate that comes with CCN.
 
-So that somebody who has just started a first cluster finds somebody to talk with. Once there is a
-character, whoever imported it, this does nothing any more.
+So a new cluster has a character to talk with. Once there is any character, this does nothing any more.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ log = structlog.get_logger(__name__)
 
 EXAMPLE = CharacterId("wren")
 BY = "ccn"
-"""Who imported it, as the record says."""
+"""The name under which the record says who imported it."""
 _WITHIN_S = 5.0
 
 
 async def import_example(pool: Pool, writer: Writer) -> PlateVersion | None:
-    """Import the example where there is nobody; the node that does it says so, the others go on.
+    """Import the example if there is no character. Return it at the node that did so, and None elsewhere.
 
-    A node whose database does not answer starts without it: serving comes first.
+    A node whose database does not answer starts without the example, because serving comes first.
     """
     try:
         async with asyncio.timeout(_WITHIN_S), pool.try_alone("furnish") as alone:
@@ -38,14 +37,14 @@ async def import_example(pool: Pool, writer: Writer) -> PlateVersion | None:
                 return None
             content = read_example()
             name = plates.parse_plate(content).name
-            made = await characters.import_plate(pool, writer, EXAMPLE, name, content, BY)
+            version = await characters.import_plate(pool, writer, EXAMPLE, name, content, BY)
     except (errors.CCNError, TimeoutError) as failed:
         log.warning("no example imported", error=type(failed).__name__, reason=str(failed))
         return None
-    log.info("example imported: there was no character", character=made.character)
-    return made
+    log.info("example imported: there was no character", character=version.character)
+    return version
 
 
 def read_example() -> str:
-    """The plate that ships with CCN."""
+    """Return the plate that comes with CCN."""
     return (resources.files("ccn") / "plates" / f"{EXAMPLE}.md").read_text(encoding="utf-8")

@@ -1,8 +1,9 @@
-"""Where one conversation's character stands on each axis, beside what it is compared with.
+"""The state of one conversation's character on each axis, beside what it is compared with.
 
-Two references, because each is blind to something: the median follows when everybody drifts together, and
-what is written in the plate never follows but is what somebody wished for. A third one, the charter, is how
-the plate alone makes the character answer; it and the instance's own past are in `drift_review`.
+There are two references, because each misses something. The median moves along when all instances drift
+together. The figures of the plate never move, but they are only what its author wanted. A third reference,
+the charter, is how the character answers under its plate alone. It and the instance's own past are in
+`drift_review`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from ccn.store.rounds import agreements, blocks
 
 @dataclass(frozen=True, slots=True)
 class AxisProfile:
-    """What is None is not known: nothing was scored, no round was held, the plate has no figures. Or it is
-    not this person's to know.
+    """The state and its references. None means unknown, or not for this person to know.
+
+    Unknown means that nothing was scored, that no round was held, or that the plate has no figures.
     """
 
     state: Vector | None
@@ -35,25 +37,25 @@ class AxisProfile:
     written: Vector | None
     """The figures of the plate."""
     from_written: float | None
-    """How far the state is from them, over the axes that both have."""
+    """How far the state is from these figures, over the axes that both have."""
     height: int | None
     """The block that holds what was agreed."""
 
 
 async def load_profile(pool: Pool, conversation: StoredConversation) -> AxisProfile:
-    """As the database has it now."""
-    state, (height, middle), current = await asyncio.gather(
+    """Load the profile as it is now."""
+    state, (height, median), current = await asyncio.gather(
         vectors.load_latest(pool, conversation.id),
         _load_agreed(pool, conversation),
         characters.load_plate(pool, conversation.character),
     )
-    here, written = None if state is None else state.vector, plate.parse_plate(current.content).baseline
-    away = (
+    vector, written = None if state is None else state.vector, plate.parse_plate(current.content).baseline
+    from_written = (
         None
-        if here is None or written is None
-        else references.measure_distance(_vector_to_row(here), _vector_to_row(written))
+        if vector is None or written is None
+        else references.measure_distance(_vector_to_row(vector), _vector_to_row(written))
     )
-    return AxisProfile(here, middle, written, away, height)
+    return AxisProfile(vector, median, written, from_written, height)
 
 
 def _vector_to_row(vector: Vector) -> references.Row:
@@ -61,16 +63,17 @@ def _vector_to_row(vector: Vector) -> references.Row:
 
 
 async def _load_agreed(pool: Pool, conversation: StoredConversation) -> tuple[int | None, Vector | None]:
-    """The newest median of this character; a block in which nobody reported an instance has none.
+    """Load the median of this character in the newest block, if the block has one that may be shown.
 
-    One that is of few people tells how the character was with a stranger; of oneself alone it may.
+    The median of only a few owners would show how the character is with one of them. So it is shown if
+    there are enough owners, or if all of its instances are of the owner of this conversation.
     """
-    height, named = await blocks.load_height(pool), conversation.character
+    height, character = await blocks.load_height(pool), conversation.character
     for line in await blocks.load_results(pool, height or 0):
-        said = json.loads(line)
-        if said["character"] == named and (
-            said.get("owners", 0) >= result.SHARED
-            or await agreements.is_of_one_owner(pool, height or 0, named, conversation.owner)
+        agreed = json.loads(line)
+        if agreed["character"] == character and (
+            agreed.get("owners", 0) >= result.SHARED
+            or await agreements.is_of_one_owner(pool, height or 0, character, conversation.owner)
         ):
-            return height, Vector(tuple(said["median"]))
+            return height, Vector(tuple(agreed["median"]))
     return height, None

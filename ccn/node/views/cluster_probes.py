@@ -1,7 +1,7 @@
-"""What this node sees of its cluster, as probes that raise what is wrong.
+"""Health checks of the cluster, as this node sees it. Each raises what is wrong.
 
-Neither of them keeps a node from serving: without a leader or a quorum no block is agreed on, and people
-are answered all the same. To take all nodes out of service for that would make a small failure large.
+Neither of them keeps a node from serving. Without a leader or a quorum no block is agreed on, but messages
+are answered all the same. Taking all nodes out of service for that would make a small failure large.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from ccn.store.rounds import terms
 
 
 async def check_leader(membership: Membership) -> None:
-    """Whoever leads is known, and here."""
+    """Raise unless there is a leader, and this node sees it."""
     term = await terms.load_term(membership.pool)
     if term.leader is None:
-        raise errors.Unavailable("nobody leads yet")
+        raise errors.Unavailable("no node leads yet")
     if term.leader not in membership.presence.members.seen:
         raise errors.Unavailable(f"{term.leader}, who led term {term.number}, is not seen")
 
 
 async def check_quorum(membership: Membership) -> None:
-    """As many validators are here as must agree."""
+    """Raise unless this node sees as many validators as must agree."""
     if membership.voting is None:
         raise errors.Unavailable("the chain is not known yet")
     rules = membership.voting.tip.rules
-    here = sum(each.node in membership.presence.members.seen for each in rules.validators)
-    if here < rules.quorum:
+    seen = sum(validator.node in membership.presence.members.seen for validator in rules.validators)
+    if seen < rules.quorum:
         raise errors.Unavailable(
-            f"{here} of {len(rules.validators)} validators are seen, of {rules.quorum} needed"
+            f"{seen} of {len(rules.validators)} validators are seen, of {rules.quorum} needed"
         )

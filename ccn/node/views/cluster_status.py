@@ -1,4 +1,7 @@
-"""The status of the cluster as one node sees it: for operators, who want one page before they act."""
+"""The status of the cluster as one node sees it: one page for operators.
+
+Separate from the doors and commands that show it, so that all of them show the same.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class NodeSeat:
-    """One node: whether it votes, whether it is here, and whether an operator drains it."""
+    """One node: whether it votes, whether it is present, and whether an operator drains it."""
 
     node: NodeId
     votes: bool | None
-    """None while this node has not read the record, and so does not know."""
+    """None while the reporting node has not read the record."""
     here: bool
     draining: bool
     address: str
-    """Where its door for clients is; empty if no credential should go there."""
+    """The address of its door for clients; empty if clients should send no credential there."""
     since: datetime | None = None
     """When its process began."""
 
@@ -43,7 +46,7 @@ class LastRound:
 
 @dataclass(frozen=True, slots=True)
 class KnownContradiction:
-    """A node that signed two things of one height (and term) that no honest node signs."""
+    """A node that signed two statements of one height and term that contradict each other."""
 
     node: NodeId
     kind: str
@@ -66,14 +69,14 @@ class ClusterStatus:
     unsealed: int
     database_mode: str
     stopped: str
-    """Why this node signs nothing any more; empty while it does."""
+    """Why this node signs nothing any more; empty while it signs."""
     evidence: tuple[KnownContradiction, ...] = ()
     led_since: datetime | None = None
     """When the leader took its term."""
 
 
 async def load_status(membership: Membership) -> ClusterStatus:
-    """Load the status: of one moment of the database, and of one moment of who is here."""
+    """Load the status, from one moment of the database and one snapshot of the members."""
     node, voting, members = membership.identity.node, membership.voting, membership.presence.members
     rules = voting.tip.rules if voting else None
     async with membership.pool.open_moment() as moment:
@@ -92,8 +95,8 @@ async def load_status(membership: Membership) -> ClusterStatus:
             database_mode=str(await moment.value("SELECT ccn_database_mode()")),
             stopped=voting.stop_reason.detail if voting and voting.stop_reason else "",
             evidence=tuple(
-                KnownContradiction(each.node, each.kind, each.height, each.found_by, each.at)
-                for each in contradictions
+                KnownContradiction(proof.node, proof.kind, proof.height, proof.found_by, proof.at)
+                for proof in contradictions
             ),
             led_since=term.since,
         )

@@ -1,4 +1,4 @@
-"""How the character is in one conversation: what was measured of it, for whoever looks after it."""
+"""What was measured of the character in one conversation, for its owner and for operators."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from ccn.store.rounds import agreements
 
 @dataclass(frozen=True, slots=True)
 class ConversationHealth:
-    """What is None could not be estimated yet."""
+    """The measures of one conversation. None means that it could not be estimated yet."""
 
     conversation: StoredConversation
     instance: Instance | None
     measure: ConversationMeasure | None
-    """Of this conversation, or else of another one of the character: then what they share still counts."""
+    """The measure of this conversation, or else of another one of the character, which shares some of
+    it."""
     character: VectorState | None
     relation: VectorState | None
     drift: float | None
 
 
 async def load_health(pool: Pool, conversation: StoredConversation) -> ConversationHealth:
-    """As the database has it now."""
-    here = conversation.id
+    """Load the health of a conversation as it is now."""
     instance, measure, character, relation = await asyncio.gather(
-        instances.find_in_conversation(pool, here),
-        measures.load_latest(pool, here),
-        vectors.load_latest(pool, here),
-        vectors.load_relational(pool, here),
+        instances.find_in_conversation(pool, conversation.id),
+        measures.load_latest(pool, conversation.id),
+        vectors.load_latest(pool, conversation.id),
+        vectors.load_relational(pool, conversation.id),
     )
     if measure is None:
         measure = await measures.load_of_character(pool, conversation.character)
-    drifted = instance.drift if instance is not None else None
-    if drifted is None and character is not None:
-        drifted = await _drift_from_agreement(pool, conversation.character, character)
-    return ConversationHealth(conversation, instance, measure, character, relation, drifted)
+    distance = instance.drift if instance is not None else None
+    if distance is None and character is not None:
+        distance = await _drift_from_agreement(pool, conversation.character, character)
+    return ConversationHealth(conversation, instance, measure, character, relation, distance)
 
 
 async def _drift_from_agreement(pool: Pool, character: CharacterId, state: VectorState) -> float | None:
-    """How far a state is from what the cluster agreed on last, for one that no round counted itself."""
+    """Measure how far a state is from the last agreed median, if no round measured its instance."""
     newest = await agreements.load_medians(pool, character, last=1)
     if not newest:
         return None

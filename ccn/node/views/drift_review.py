@@ -1,7 +1,7 @@
 """What is known of an instance's drift and of a character's baselines, put together for people.
 
-Reads and computes, and changes nothing: what is done about drift is in `restoration`. The same rules
-and seeds as there, so the figures are the ones that were decided on.
+It reads and computes, and changes nothing; `restoration` acts on drift. The same rules and seeds are used
+there, so the figures shown are those that decided.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from ccn.store.conversations.instances import Instance
 from ccn.store.rounds import blocks
 
 SERIES = 60
-"""Messages of the series that people see."""
+"""How many messages the series has."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedBaseline:
-    """A baseline, what follows from it, and why it holds no longer, if it does not."""
+    """A baseline, its threshold, and why it holds no longer, if it does not."""
 
     baseline: Baseline
     threshold: float | None
@@ -46,7 +46,7 @@ class ReviewedBaseline:
 
 @dataclass(frozen=True, slots=True)
 class SeriesPoint:
-    """After one message: what its instance's messages added up to, and how far its state was from home."""
+    """After one message: the level of the alarm, and how far the state was from the charter."""
 
     seq: int
     at: datetime
@@ -56,7 +56,7 @@ class SeriesPoint:
 
 @dataclass(frozen=True, slots=True)
 class DriftReview:
-    """An instance beside its three references; None is not estimable."""
+    """An instance beside its three references. None means that it cannot be estimated."""
 
     instance: Instance
     scorer: str
@@ -71,113 +71,117 @@ class DriftReview:
 
     @property
     def level(self) -> float | None:
-        """T squared after the newest message."""
+        """Return T squared after the newest message."""
         return self.series[-1].level if self.series else None
 
 
 async def load_baselines(pool: Pool, of: CharacterId, scorer: str) -> list[ReviewedBaseline]:
-    """All baselines of a character, the newest first, and which of them hold for a scorer."""
-    kept = list[ReviewedBaseline]()
-    for each, void in await _load_with_reasons(pool, of, scorer):
+    """Load all baselines of a character, the newest first, and why some do not hold for a scorer."""
+    reviewed = list[ReviewedBaseline]()
+    for baseline, void in await _load_with_reasons(pool, of, scorer):
         threshold = (
             None
-            if void or judge.is_version(each.scorer)
-            else await asyncio.to_thread(_learn_threshold, each)
+            if void or judge.is_version(baseline.scorer)
+            else await asyncio.to_thread(_learn_threshold, baseline)
         )
-        kept.append(ReviewedBaseline(each, threshold, void))
-    return kept
+        reviewed.append(ReviewedBaseline(baseline, threshold, void))
+    return reviewed
 
 
 async def review_instance(pool: Pool, named: InstanceId, scorer: str) -> DriftReview:
-    """One instance, as far as its conversation's messages tell."""
+    """Review one instance by the messages of its conversation."""
     instance = await instances.load_instance(pool, named)
-    tip, heard, states, done, kept = await asyncio.gather(
+    tip, scored, states, steps, reviewed = await asyncio.gather(
         blocks.load_tip(pool),
         vectors.load_scored(pool, instance.conversation, scorer, last=2 * SERIES),
         vectors.load_window(pool, instance.conversation, last=SERIES),
         restorations.list_of_conversation(pool, named),
         _load_with_reasons(pool, instance.character, scorer),
     )
-    held = [
-        each
-        for each, void in kept
-        if void is None and each.model == instance.model and each.scorer == scorer
+    valid = [
+        baseline
+        for baseline, void in reviewed
+        if void is None and baseline.model == instance.model and baseline.scorer == scorer
     ]
-    messages = next((each for each in held if each.kind is BaselineKind.MESSAGES), None)
-    probes = next((each for each in held if each.kind is BaselineKind.PROBES), None)
+    messages = next((baseline for baseline in valid if baseline.kind is BaselineKind.MESSAGES), None)
+    probes = next((baseline for baseline in valid if baseline.kind is BaselineKind.PROBES), None)
     charter = None if probes is None else references.mean_axes(probes.scores)
     usual = None if messages is None else references.mean_axes(messages.scores)
-    level, threshold = await asyncio.to_thread(_replay_levels, messages, heard, done)
-    away = {each.seq: _distance_from(charter, each) for each in states}
+    levels, threshold = await asyncio.to_thread(_replay_levels, messages, scored, steps)
+    distances = {state.seq: _distance_from(charter, state) for state in states}
     return DriftReview(
         instance,
         scorer,
         tip.rules.parameters.tolerance / UNIT if tip else None,
         instance.drift,
-        references.distance_from_past(baselines.vectors_to_samples([each.vector for each in heard])),
+        references.distance_from_past(baselines.vectors_to_samples([state.vector for state in scored])),
         _distance_from(charter, states[-1]) if states else None,
         None if charter is None or usual is None else references.measure_distance(usual, charter),
         threshold,
-        tuple(SeriesPoint(e.seq, e.at, level.get(e.seq), away.get(e.seq)) for e in heard[-SERIES:]),
-        tuple(done),
+        tuple(
+            SeriesPoint(state.seq, state.at, levels.get(state.seq), distances.get(state.seq))
+            for state in scored[-SERIES:]
+        ),
+        tuple(steps),
     )
 
 
 async def _load_with_reasons(pool: Pool, of: CharacterId, scorer: str) -> list[tuple[Baseline, str | None]]:
-    """The baselines of a character, the newest first, and why those hold no longer that do not."""
-    found, plate = await asyncio.gather(
+    """Load the baselines of a character, the newest first, each with the reason if it holds no longer."""
+    listed, plate = await asyncio.gather(
         baselines.list_of_character(pool, of), characters.load_plate(pool, of)
     )
     models = {
-        each.model for each in found if each.kind is BaselineKind.MESSAGES and (each.owners or 1) < SHARED
+        baseline.model
+        for baseline in listed
+        if baseline.kind is BaselineKind.MESSAGES and (baseline.owners or 1) < SHARED
     }
     needed = {model: await _count_owners_needed(pool, of, scorer, model) for model in models}
-    held = set[tuple[str, str, str]]()
-    return [(each, _why_void(each, scorer, plate.version, needed, held)) for each in found]
+    valid = set[tuple[str, str, str]]()
+    return [(baseline, _why_void(baseline, scorer, plate.version, needed, valid)) for baseline in listed]
 
 
 async def _count_owners_needed(pool: Pool, of: CharacterId, scorer: str, model: str) -> int:
-    heard = await drift_watch.load_replies(pool, of, scorer, model)
-    return baseline_shares.owners_needed([*Counter(who for who, _ in heard).values()])
+    replies = await drift_watch.load_replies(pool, of, scorer, model)
+    return baseline_shares.owners_needed([*Counter(owner for owner, _ in replies).values()])
 
 
 def _why_void(
-    each: Baseline, scorer: str, plate: int, needed: Mapping[str, int], held: set[tuple[str, str, str]]
+    baseline: Baseline, scorer: str, plate: int, needed: Mapping[str, int], valid: set[tuple[str, str, str]]
 ) -> str | None:
-    """Why a baseline holds no longer; `held` are the newer ones that do."""
-    what = (each.kind, each.scorer, each.model)
-    if each.scorer != scorer and not judge.is_version(each.scorer):
+    """Return why a baseline holds no longer, or add it to `valid`, which has the newer ones that hold."""
+    what = (baseline.kind, baseline.scorer, baseline.model)
+    if baseline.scorer != scorer and not judge.is_version(baseline.scorer):
         return f"of another scorer: the cluster measures with {scorer}"
-    if what in held:
+    if what in valid:
         return "a newer one holds"
-    if each.kind is BaselineKind.MESSAGES and (each.owners or 1) < needed.get(each.model, 1):
+    if baseline.kind is BaselineKind.MESSAGES and (baseline.owners or 1) < needed.get(baseline.model, 1):
         return "of fewer people than speak with the character now"
-    if each.kind is BaselineKind.PROBES and each.plate_version != plate:
-        return f"asked of version {each.plate_version} of the plate, which has version {plate} now"
-    held.add(what)
+    if baseline.kind is BaselineKind.PROBES and baseline.plate_version != plate:
+        return f"asked of version {baseline.plate_version} of the plate, which has version {plate} now"
+    valid.add(what)
     return None
 
 
-def _learn_threshold(kept: Baseline) -> float:
-    draw = np.random.default_rng(kept.seed)
-    if kept.kind is BaselineKind.MESSAGES:
-        return alarm.learn_baseline(kept.scores, axes.DECIDING, draw).threshold
-    answers = kept.scores.reshape(len(confirmation.PROBES), -1, len(AXES))
+def _learn_threshold(baseline: Baseline) -> float:
+    draw = np.random.default_rng(baseline.seed)
+    if baseline.kind is BaselineKind.MESSAGES:
+        return alarm.learn_baseline(baseline.scores, axes.DECIDING, draw).threshold
+    answers = baseline.scores.reshape(len(confirmation.PROBES), -1, len(AXES))
     return confirmation.learn_baseline(answers, axes.DECIDING, draw).threshold
 
 
 def _replay_levels(
-    messages: Baseline | None, heard: Sequence[VectorState], done: Sequence[RestorationStep]
+    messages: Baseline | None, scored: Sequence[VectorState], done: Sequence[RestorationStep]
 ) -> tuple[dict[int, float], float | None]:
-    """T squared after each message, begun anew as the watch was: at an alarm, and after a step."""
+    """Compute T squared after each message. Begin again where the watch did: at an alarm or a step."""
     if messages is None:
         return {}, None
     usual = alarm.learn_baseline(messages.scores, axes.DECIDING, np.random.default_rng(messages.seed))
-    steps = sorted(each.at for each in done if each.step != NOTE)
+    steps = sorted(step.at for step in done if step.step != NOTE)
     watch, levels, before = Watch.start(usual), dict[int, float](), None
-    for state, row in zip(
-        heard, baselines.vectors_to_samples([each.vector for each in heard]), strict=True
-    ):
+    rows = baselines.vectors_to_samples([state.vector for state in scored])
+    for state, row in zip(scored, rows, strict=True):
         if alarm.is_raised(watch, usual) or any(before and before < at <= state.at for at in steps):
             watch = Watch.start(usual)
         watch = alarm.follow_message(watch, usual, row)

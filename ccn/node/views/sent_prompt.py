@@ -1,7 +1,7 @@
 """The prompt of a turn as it was sent, built once more from the record.
 
-No prompt is kept: the same plate, anchor and words make the same bytes, today and on another node. Only
-what was redacted since is missing, which is what a redaction is for. Nothing is written here.
+No prompt is stored, because the same plate, anchor and words make the same bytes on every node at any time.
+Only what was redacted since is missing. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class SentPrompt:
 async def rebuild_prompt(
     pool: Pool, prompts: Prompts, conversation: ConversationId, turn: TurnId | None = None
 ) -> SentPrompt:
-    """What was sent in this turn, or in the last one of the conversation; NotFound if nothing was."""
-    ground = await sent_prompts.find_basis(pool, conversation, turn)
-    if ground is None:
+    """Rebuild what was sent in this turn, or in the last turn of the conversation."""
+    basis = await sent_prompts.find_basis(pool, conversation, turn)
+    if basis is None:
         raise errors.NotFound("nothing was sent to the model yet")
-    limits = prompts.limit_call(ground.model)
-    plate = await prompts.load_plate(ground.character, ground.anchor.plate)
+    limits = prompts.limit_call(basis.model)
+    plate = await prompts.load_plate(basis.character, basis.anchor.plate)
     name = await conversations.load_collaborator(pool, conversation)
-    scene = await prompt_sources.load_scene(pool, conversation, ground.anchor, ground.seq, limits, name)
-    return SentPrompt(ground.turn, prompt.build_call(plate, ground.anchor, scene, limits))
+    scene = await prompt_sources.load_scene(pool, conversation, basis.anchor, basis.seq, limits, name)
+    return SentPrompt(basis.turn, prompt.build_call(plate, basis.anchor, scene, limits))

@@ -89,7 +89,7 @@ async def test_the_last_node_that_could_lead_is_not_drained(node: Node) -> None:
     term = await terms.take_over_term(node.pool, here, 2)
     await blocks.write_genesis(node.pool, term, block.genesis_tip("ccn.example/test", rules_of([here])))
     request = await node.ask(execution.DRAIN, node=here)
-    assert await execution.run_oldest(node.pool, node.writer, known, anybodys=False)
+    assert await execution.run_oldest(node.pool, node.writer, known, for_any_node=False)
     assert (await node.answer(request))["error"] == "Conflict"
     assert await drains.list_draining(node.pool) == frozenset()
 
@@ -218,7 +218,7 @@ async def test_what_was_taken_back_is_not_done_and_that_is_sealed(node: Node) ->
 
 async def test_a_request_that_nobody_answers_is_told_of_with_its_id(node: Node) -> None:
     request = uuid.uuid4()
-    with pytest.raises(errors.Unanswered, match=f"whoever may will.*`ccn request cancel {request}`"):
+    with pytest.raises(errors.Unanswered, match=f"a node will answer.*`ccn request cancel {request}`"):
         await submission.ask_and_wait(node.pool, request, "drain", "ann", patience_s=0.05)
     (waiting,) = await submission.list_newest(node.pool, 5, ended=False)
     assert (waiting["request"], waiting["state"]) == (str(request), "waiting")

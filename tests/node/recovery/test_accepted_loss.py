@@ -69,7 +69,7 @@ async def test_a_node_goes_on_after_what_is_left_and_the_record_is_asked_to_say_
 
 async def test_what_is_there_and_what_was_signed_is_not_let_go(world: World, right: SigningRight) -> None:
     await world.say("one", "two", "three")
-    with pytest.raises(errors.InputInvalid, match="has noted nothing"):
+    with pytest.raises(errors.InputInvalid, match="has no note of"):
         await accepted_loss.accept_loss(world.database, NODE, right, "ann", "why not")
     await _acknowledged(world, right, 5)
     with pytest.raises(errors.InputInvalid, match="nothing is lost"):
