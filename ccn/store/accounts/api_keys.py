@@ -30,7 +30,7 @@ class ApiKey:
     user_disabled: bool
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether it lets anybody in."""
+        """Return whether it still lets its user in."""
         ended = self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now)
         return not ended and not self.user_disabled
 
@@ -57,13 +57,13 @@ async def keep_key(pool: Pool, new: NewApiKey, by: str = "") -> None:
 
 
 async def find_key(pool: Pool, hash_: bytes) -> ApiKey | None:
-    """The key with this hash, whether or not it still stands."""
+    """Find the key with this hash, whether or not it is still valid."""
     row = await pool.row(_FIND, hash_)
     return None if row is None else _key_from_row(row)
 
 
 async def list_keys(pool: Pool, user_name: str | None = None) -> list[ApiKey]:
-    """All keys, or those of one user, the newest first."""
+    """List all keys, or those of one user, the newest first."""
     return [_key_from_row(row) for row in await pool.rows(_EVERY, user_name)]
 
 

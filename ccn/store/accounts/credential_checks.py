@@ -34,7 +34,7 @@ Credential = SignInCredential | ApiKeyCredential
 
 
 async def find_ended(pool: Pool, grounds: Collection[Credential]) -> list[Credential]:
-    """Those that let nobody in any more."""
+    """Find the credentials that are not valid any more."""
     by_sign_in = [each for each in grounds if isinstance(each, SignInCredential)]
     by_key = [each for each in grounds if isinstance(each, ApiKeyCredential)]
     of_users = [each.user for each in by_sign_in], [each.family for each in by_sign_in]

@@ -19,7 +19,7 @@ from ccn.store.operators import requests
 
 
 async def load_register(pool: Pool) -> NodeRegister:
-    """The register as it stands."""
+    """Load the register as it is now."""
     rows = await pool.rows(_LOAD)
     if not rows:
         raise errors.StoreBroken("the row with the cluster's id is gone")

@@ -24,11 +24,11 @@ class PublishedKey:
 
     @property
     def key(self) -> TokenKey:
-        """The key."""
+        """Return the key."""
         return self.said.statement
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether what it signed counts."""
+        """Return whether tokens that it signed are valid."""
         ended = self.ended_at is not None and self.ended_at <= now
         return not ended and now.timestamp() < self.key.until_s
 
@@ -42,13 +42,13 @@ async def publish_key(pool: Pool, signed_key: Signed[TokenKey]) -> None:
 
 
 async def list_valid(pool: Pool) -> list[PublishedKey]:
-    """The keys that have not run out, the newest first."""
-    return [_key_from_row(row) for row in await pool.rows(f"{_STANDING} ORDER BY since DESC, name")]
+    """List the keys that have not expired, the newest first."""
+    return [_key_from_row(row) for row in await pool.rows(f"{_NOT_EXPIRED} ORDER BY since DESC, name")]
 
 
 async def find_key(pool: Pool, name: str) -> PublishedKey | None:
-    """One of them by its name."""
-    row = await pool.row(f"{_STANDING} AND name = $1", name) if name.isalnum() else None
+    """Find a key by its name."""
+    row = await pool.row(f"{_NOT_EXPIRED} AND name = $1", name) if name.isalnum() else None
     return None if row is None else _key_from_row(row)
 
 
@@ -73,7 +73,7 @@ _PUBLISH = """
     INSERT INTO token_keys (name, node_id, public_key, since, until, signature)
     VALUES ($1, $2, $3, $4, $5, $6)
 """
-_STANDING = """
+_NOT_EXPIRED = """
     SELECT node_id, public_key, since, until, signature, ended_at FROM token_keys WHERE until > now()
 """
 _END = """

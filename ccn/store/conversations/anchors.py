@@ -29,7 +29,7 @@ class KeepAnchor(Write[Anchor]):
         return self.conversation
 
     def prepare(self, batch: Batch) -> Anchor:
-        """One row, without a leaf: everything it leads to has one."""
+        """Add one row. It needs no leaf, because everything that it names has one."""
         batch.require_head(self.conversation, self.epoch)
         kept = self.anchor
         where = (self.conversation, kept.version, kept.plate, kept.kept_from)
@@ -38,7 +38,7 @@ class KeepAnchor(Write[Anchor]):
 
 
 async def load_anchor(pool: Pool, conversation: ConversationId) -> Anchor | None:
-    """The anchor that the next prompt is built on; None before the first."""
+    """Load the anchor that the next prompt is built on, or None before the first."""
     row = await pool.row(_LATEST, conversation)
     return None if row is None else _anchor_from_row(row)
 
@@ -46,8 +46,8 @@ async def load_anchor(pool: Pool, conversation: ConversationId) -> Anchor | None
 async def anchor_and_state(
     pool: Pool, conversation: ConversationId
 ) -> tuple[Anchor | None, MeasuredStates]:
-    """The same, and how the conversation measures now: what decides whether the anchor has to move."""
-    row = await pool.row(_STANDING, conversation)
+    """Load the anchor and the measured states, which decide together whether the anchor has to move."""
+    row = await pool.row(_ANCHOR_AND_STATE, conversation)
     assert row is not None, "it has one row, whatever is there"
     measured = MeasuredStates(
         vectors.vector_from_stored(row["character"]), vectors.vector_from_stored(row["relational"])
@@ -69,7 +69,7 @@ _LATEST = """
     SELECT version, plate_version, kept_from, shown FROM prompt_anchors
     WHERE conversation_id = $1 ORDER BY version DESC LIMIT 1
 """
-_STANDING = f"""
+_ANCHOR_AND_STATE = f"""
     SELECT a.version, a.plate_version, a.kept_from, a.shown,
            (SELECT vector FROM character_evolution
             WHERE conversation_id = $1 ORDER BY ts DESC, seq DESC LIMIT 1) AS character,

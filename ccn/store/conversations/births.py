@@ -24,11 +24,11 @@ class Birth(Write[tuple[StoredConversation, Instance]]):
     keep: KeepAnchor
 
     def begins_conversation(self) -> ConversationId | None:
-        """The conversation."""
+        """Name the conversation."""
         return self.begin.id
 
     def prepare(self, batch: Batch) -> tuple[StoredConversation, Instance]:
-        """One after the other; nothing refuses the later ones once the conversation has begun."""
+        """Prepare each write in order. Once the conversation has begun, nothing refuses the later ones."""
         begun, born = self.begin.prepare(batch), self.spawn.prepare(batch)
         self.keep.prepare(batch)
         return begun, born

@@ -67,7 +67,7 @@ class _ImportPlate(Write[PlateVersion]):
 async def import_plate(  # noqa: PLR0917 - six plain things make a plate
     pool: Pool, writer: Writer, character: CharacterId, name: str, content: str, by: str
 ) -> PlateVersion:
-    """The plate as the character's newest version; the same content again is the version it already has."""
+    """Store a plate as the character's newest version. The same content again adds no version."""
     ids.check_name(character, "character")
     if not content.strip() or "\x00" in content:
         raise errors.InputInvalid("a plate is text, and not empty")
@@ -80,7 +80,7 @@ async def import_plate(  # noqa: PLR0917 - six plain things make a plate
 
 
 async def list_characters(pool: Pool) -> list[Character]:
-    """All characters, by their ids."""
+    """List all characters by their ids."""
     return [
         Character(row["id"], row["name"], row["version"], row["imported_by"], row["imported_at"])
         for row in await pool.rows(_EVERY)
@@ -88,12 +88,12 @@ async def list_characters(pool: Pool) -> list[Character]:
 
 
 async def list_plates(pool: Pool, character: CharacterId) -> list[PlateVersion]:
-    """All versions of a character's plate, oldest first."""
+    """List all versions of a character's plate, the oldest first."""
     return [_plate_from_row(row) for row in await pool.rows(_PLATES, character)]
 
 
 async def load_plate(pool: Pool, character: CharacterId, version: int | None = None) -> PlateVersion:
-    """One version, or the newest; NotFound if there is none."""
+    """Load one version of a plate, or the newest. Raise NotFound if there is none."""
     row = await pool.row(_PLATE, character, version)
     if row is None:
         which = f"character {character}" if version is None else f"version {version} of {character}"

@@ -63,7 +63,7 @@ class AppendMessage(Write[Message]):
         return self.conversation
 
     def key_lookup(self) -> KeyLookup | None:
-        """A message of the same conversation."""
+        """Look for a message of the same conversation under this key."""
         key = self.idempotency_key
         return None if key is None else KeyLookup(_SAID_EARLIER, self.conversation, key)
 
@@ -103,11 +103,11 @@ class BeginConversation(Write[StoredConversation]):
     quota: Quota | None = None
 
     def begins_conversation(self) -> ConversationId | None:
-        """What else travels with it may be about it already."""
+        """Name the conversation, because other writes of the batch may be about it already."""
         return self.id
 
     def prepare(self, batch: Batch) -> StoredConversation:
-        """One row and its leaf."""
+        """Add one row and its leaf."""
         begun = StoredConversation(
             self.id,
             self.character,
@@ -137,7 +137,7 @@ class CloseConversation(Write[None]):
         return self.conversation.id
 
     def prepare(self, batch: Batch) -> None:
-        """The next version, unless somebody changed the conversation since it was read."""
+        """Add the next version, unless the conversation was changed since it was read."""
         if not self.conversation.open:
             return
         closed = replace(self.conversation, open=False, version=self.conversation.version + 1)
@@ -168,7 +168,7 @@ async def list_of_owner(
 async def load_openings(
     pool: Pool, named: Sequence[ConversationId], length: int = 80
 ) -> Mapping[ConversationId, str]:
-    """How each of these began, in the words said first; nothing of what was redacted or has not begun."""
+    """Load the first words of each conversation, without redacted ones and those not begun."""
     rows = await pool.rows(_OPENINGS, list(named), length)
     return {ConversationId(row["conversation_id"]): row["opening"] for row in rows}
 
@@ -186,7 +186,7 @@ async def count_all(pool: Pool) -> int:
 async def load_history(
     pool: Pool, conversation: ConversationId, *, before: int | None = None, limit: int = 50
 ) -> MessagePage:
-    """The last `limit` messages, or the last before a place: what a reader sees who scrolls upwards."""
+    """Load the last `limit` messages, or the last before a place, as a reader scrolls upwards."""
     if not 0 < limit <= PAGE_LIMIT:
         raise errors.InputInvalid(f"a page has 1 to {PAGE_LIMIT} messages, not {limit}")
     rows = await pool.rows(_HISTORY, conversation, before, limit)
@@ -197,7 +197,7 @@ async def load_history(
 async def load_after(
     pool: Pool, conversation: ConversationId, seq: int, *, limit: int = 50
 ) -> list[Message]:
-    """What was said after a place, in order: for a reader who follows along."""
+    """Load what was said after a place, in order, for a reader who follows along."""
     return [
         _message_from_row(row) for row in await pool.rows(_AFTER, conversation, seq, min(limit, PAGE_LIMIT))
     ]
@@ -219,7 +219,7 @@ def _add_leaf(batch: Batch, conversation: StoredConversation, at: datetime) -> N
 
 
 def conversation_from_row(row: NamedRow) -> StoredConversation:
-    """A row as a conversation."""
+    """Make a conversation from a row."""
     return StoredConversation(
         row["id"],
         row["character_id"],

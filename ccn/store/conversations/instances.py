@@ -71,11 +71,11 @@ class SpawnInstance(Write[Instance]):
     quota: Quota | None = None
 
     def needs_head_of(self) -> ConversationId | None:
-        """The epoch follows the last one of the conversation."""
+        """Name the conversation, because the epoch follows its last one."""
         return self.conversation
 
     def prepare(self, batch: Batch) -> Instance:
-        """One row, its first life, and the leaf of that."""
+        """Add one row, its first version, and the leaf of that."""
         head = batch.heads.get(self.conversation)
         if head is None:
             raise errors.NotFound("there is no such conversation")
@@ -105,7 +105,7 @@ class ChangeInstance(Write[Instance]):
     validation: Mapping[str, object] | None = None
 
     def prepare(self, batch: Batch) -> Instance:
-        """The next version, refused if somebody else made it first; who changes also lives."""
+        """Add the next version, unless another was added first or the instance has ended."""
         if self.instance.status in ENDED:
             raise errors.TransitionRefused("an instance that ended stays ended")
         return _add_version(
@@ -161,7 +161,7 @@ async def list_alive(pool: Pool, *, host: NodeId | None = None) -> list[Instance
 async def list_page(
     pool: Pool, owner: UserId | None, after: InstanceId | None, limit: int
 ) -> list[Instance]:
-    """Those alive in one user's conversations, or in all, after one of them in the order of spawning."""
+    """List a page of living instances, of one user or of all, in the order of spawning."""
     return [instance_from_row(row) for row in await pool.rows(_PAGE, owner, after, limit)]
 
 
@@ -201,7 +201,7 @@ async def list_abandoned(
     seen: Collection[NodeId] | None,
     patience: HeartbeatPatience,
 ) -> list[Instance]:
-    """What somebody else should host: the host fell silent, or is this node and does not know of it.
+    """List instances whose host fell silent, or whose host is this node and does not know of them.
 
     `seen` names the nodes that answer, or is None if nobody can tell. Instances of all others are given up
     sooner.
@@ -242,7 +242,7 @@ def _add_life(batch: Batch, new: Instance, reason: str) -> None:
 
 
 def instance_from_row(row: NamedRow) -> Instance:
-    """A row as an instance."""
+    """Make an instance from a row."""
     return Instance(
         row["id"],
         row["conversation_id"],

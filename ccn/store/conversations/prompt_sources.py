@@ -47,7 +47,7 @@ class Beginning:
 async def load_beginning(
     pool: Pool, character: CharacterId, owner: UserId | None, *, besides: ConversationId | None = None
 ) -> Beginning:
-    """The last conversations of a character with one person, oldest first, and how it was in them.
+    """Load the last conversations of a character with one person, the oldest first, and its state in them.
 
     Nobody's conversations are nobody's memories: they may be of many people. Nor does anybody begin with
     how the character was with somebody else: it would tell of strangers, and let them set the tone. So a
@@ -87,7 +87,7 @@ async def load_scene(  # noqa: PLR0917 - what a prompt is about, and how large i
     limits: prompt.PromptLimits,
     collaborator: str = "",
 ) -> Scene:
-    """What the anchor names, and everything up to the message `this`, as far as a prompt may have room."""
+    """Load what the anchor names, and as many messages up to `this` as a prompt may have room for."""
     places = list(prompt.places_to_quote(anchor.kept_from))
     bounds = 2 * prompt.HISTORY_LIMIT, limits.budget * _BYTES_PER_TOKEN
     rows, remembered = await asyncio.gather(
@@ -98,7 +98,7 @@ async def load_scene(  # noqa: PLR0917 - what a prompt is about, and how large i
 
 
 async def load_memories(pool: Pool, places: Sequence[RecalledConversation]) -> tuple[PromptMemory, ...]:
-    """The words of remembered conversations, without what was redacted since."""
+    """Load the words of remembered conversations, without what was redacted since."""
     if not places:
         return ()
     places_wanted = [each.conversation for each in places], [each.upto for each in places]

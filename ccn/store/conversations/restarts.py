@@ -27,7 +27,7 @@ class ReplyRestart:
 
 
 async def list_of_conversation(pool: Pool, conversation: ConversationId) -> list[ReplyRestart]:
-    """Those of a conversation, the newest first."""
+    """List the restarts of a conversation, the newest first."""
     return [
         ReplyRestart(row["id"], row["reply_seq"], row["leaf_node"], row["attempt"], row["after_s"])
         for row in await pool.rows(_RESTARTS, conversation, LIMIT)

@@ -70,7 +70,7 @@ class _LanguageQueries:
 
     @property
     def any(self) -> str:
-        """What matches in one language or another: the index is asked once for all of them."""
+        """Match in any of the languages, so that the index is asked once for all of them."""
         return " | ".join(f"({each})" for each in dict.fromkeys(self.queries.values()))
 
     @property
@@ -95,7 +95,7 @@ async def find_messages(
     limit: int = 20,
     within_s: float = 30.0,
 ) -> SearchHits:
-    """The best hits first, of the newest matches where there are very many; TookTooLong after `within_s`.
+    """Find the best hits, only among the newest matches if there are very many.
 
     The query may hold "phrases", `or`, and -words that must not occur.
     """
@@ -140,7 +140,7 @@ async def _find_hits(
 
 
 async def _rank_newest(connection: Connection, asked: _LanguageQueries) -> tuple[list[Record], bool]:
-    """The best of the newest matches, and whether these are all matches."""
+    """Rank the newest matches, and tell whether these are all matches."""
     few = asked.conversations is not None and len(asked.conversations) <= _FEW
     look = asked.newest if few else _FIRST_LOOK
     while True:
@@ -156,14 +156,14 @@ async def _rank_newest(connection: Connection, asked: _LanguageQueries) -> tuple
 async def _read_undocumented(
     connection: Connection, conversations: list[ConversationId] | None
 ) -> tuple[list[ConversationId], list[int], list[str]]:
-    """Where messages without a document are, and the language each of them will have one in."""
+    """Read where messages without a document are, and the language of the document that each will have."""
     rows = await connection.fetch(_FRESH, conversations)
     spoken = [row["language"] or language.detect_language(row["content"]) for row in rows]
     return [row["conversation_id"] for row in rows], [row["seq"] for row in rows], spoken
 
 
 def _best_hits(rows: Sequence[Record], limit: int) -> list[list[object]]:
-    """The best of both, each once, turned on its side."""
+    """Return the best of both lists, each hit once, as columns."""
     once = {(row["conversation_id"], row["seq"]): row for row in rows}.values()
     ranked = sorted(once, key=lambda row: (row["rank"], row["conversation_id"], row["seq"]), reverse=True)
     columns = ("conversation_id", "seq", "language", "query", "rank")
@@ -171,7 +171,7 @@ def _best_hits(rows: Sequence[Record], limit: int) -> list[list[object]]:
 
 
 def _word_beginnings(either: str) -> str:
-    """A regular expression for how the words of a query begin; in a text they end in many ways."""
+    """Make a regular expression for the beginnings of a query's words, because words vary at their ends."""
     words = [each.replace("''", "'") for each in _LEXEMES.findall(either)]
     return rf"\m({'|'.join(re.escape(word[: max(3, len(word) - 2)]) for word in words)})"
 

@@ -29,7 +29,7 @@ class PromptBasis:
 async def find_basis(
     pool: Pool, conversation: ConversationId, turn: TurnId | None = None
 ) -> PromptBasis | None:
-    """Of this turn, or of the last one that was begun; None if nothing was sent yet."""
+    """Find what the prompt of this turn, or of the last begun one, was built on; None if there is none."""
     row = await pool.row(_GROUND, conversation, turn)
     if row is None:
         return None

@@ -27,7 +27,7 @@ class ClusterTotals:
 
 
 async def load_totals(pool: Pool) -> ClusterTotals:
-    """All of them now, in one statement."""
+    """Load all totals in one statement."""
     row = await pool.row(_TAKEN)
     assert row is not None, "aggregates over nothing are a row too"
     return ClusterTotals(**row)

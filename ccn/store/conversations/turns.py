@@ -72,12 +72,12 @@ class AcceptTurn(Write[Turn]):
         return self.conversation
 
     def key_lookup(self) -> KeyLookup | None:
-        """A turn of the same conversation."""
+        """Look for a turn of the same conversation under this key."""
         key = self.idempotency_key
         return None if key is None or self.unused else KeyLookup(_ACCEPTED_EARLIER, self.conversation, key)
 
     def prepare(self, batch: Batch) -> Turn:
-        """The message and the turn, together or not at all."""
+        """Add the message and the turn, together or not at all."""
         match batch.find_earlier(self):
             case None:
                 by = message.account_speaker(self.speaker)
@@ -113,7 +113,7 @@ class StartTurn(Write[None]):
     epoch: int
 
     def prepare(self, batch: Batch) -> None:
-        """One more attempt, under this epoch."""
+        """Begin one more attempt under this epoch."""
         turn.move_status(self.turn.status, TurnStatus.RUNNING)
         batch.add_step(TurnStep.START, self.turn.id, self.epoch, batch.now)
 
@@ -127,7 +127,7 @@ class EmitEvents(Write[None]):
     events: Sequence[TurnEvent]
 
     def prepare(self, batch: Batch) -> None:
-        """The database refuses a gap, and an epoch that is over."""
+        """Add the events. The database refuses a gap, and an epoch that is over."""
         for event in self.events:
             batch.add_step(
                 TurnStep.TELL, self.turn, event.number, event.kind, event.data, self.epoch, batch.now
@@ -146,7 +146,7 @@ class CommitReply(Write[Message]):
     language: str | None = None
 
     def needs_head_of(self) -> ConversationId | None:
-        """The reply follows its head."""
+        """Name the conversation, because the reply follows its head."""
         return self.turn.conversation
 
     def prepare(self, batch: Batch) -> Message:
@@ -171,7 +171,7 @@ class EndTurn(Write[None]):
     events: Sequence[TurnEvent] = ()
 
     def prepare(self, batch: Batch) -> None:
-        """The reason names what went wrong, never what was said."""
+        """End the turn. The reason names what went wrong, and never what was said."""
         turn.move_status(self.turn.status, self.status)
         if self.status not in (TurnStatus.FAILED, TurnStatus.CANCELLED):
             raise errors.TransitionRefused(
@@ -198,19 +198,19 @@ async def find_accepted(pool: Pool, conversation: ConversationId, idempotency_ke
 
 
 async def list_unfinished(pool: Pool, conversation: ConversationId) -> list[Turn]:
-    """What was accepted and has no end yet, in the order of the messages: the queue, and what to adopt."""
+    """List the turns that have no end yet, in the order of their messages."""
     return [turn_from_row(row) for row in await pool.rows(_UNFINISHED, conversation)]
 
 
 async def load_outcomes(pool: Pool, conversation: ConversationId, *, last: int) -> list[bool]:
-    """Of the last turns that ended, in order, whether the promised reply came; not of cancelled ones."""
+    """Load in order whether each of the last ended turns has a reply. Cancelled turns do not count."""
     return [row["kept"] for row in reversed(await pool.rows(_OUTCOMES, conversation, last))]
 
 
 async def load_stream(
     pool: Pool, turn_id: TurnId, after: StreamPosition, *, limit: int = EVENTS_LIMIT
 ) -> list[StreamEvent]:
-    """What follows a place, over all hosts the turn had."""
+    """Load what follows a position, from all hosts that the turn had."""
     rows = await pool.rows(_TOLD, turn_id, after.epoch, after.number, min(limit, EVENTS_LIMIT))
     return [
         StreamEvent(
@@ -257,7 +257,7 @@ def _add_end(
 
 
 def turn_from_row(row: NamedRow) -> Turn:
-    """A row as a turn."""
+    """Make a turn from a row."""
     return Turn(
         row["id"],
         row["conversation_id"],

@@ -25,12 +25,12 @@ class NodeLoad:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is lost when the node goes."""
+        """Return whether nothing is lost when the node goes."""
         return not (self.leads or self.instances or self.unsealed)
 
 
 async def list_draining(pool: DatabaseReads) -> frozenset[NodeId]:
-    """The nodes that are being drained, or are drained."""
+    """List the nodes that an operator drains, or that are drained."""
     return frozenset(NodeId(row["node_id"]) for row in await pool.rows("SELECT node_id FROM node_drains"))
 
 
@@ -53,7 +53,7 @@ async def end_drain(pool: Pool, node: NodeId) -> None:
 
 
 async def load_of_node(pool: Pool, node: NodeId) -> NodeLoad:
-    """What still ties a node to its cluster; NotFound if it never ran here."""
+    """Load what still ties a node to its cluster. Raise NotFound if it never ran here."""
     row = await pool.row(_LOAD, node)
     if row is None:
         raise errors.NotFound(f"no node {node} ever ran here")

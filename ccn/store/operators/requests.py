@@ -78,7 +78,7 @@ class AnswerRequest(Write[None]):
     term: int | None = None
 
     def prepare(self, batch: Batch) -> None:
-        """The fence, the leaf and the answer, in one transaction."""
+        """Add the fence, the leaf and the answer in one transaction."""
         request, error = self.request, self.outcome.get("error")
         leaf = batch.add_leaf(
             LeafKind.OPERATOR,
@@ -121,12 +121,12 @@ async def add_request(
 
 
 async def list_waiting(pool: Pool, *commands: str) -> list[OperatorRequest]:
-    """What was asked and has no answer yet, oldest first."""
+    """List the requests that have no answer yet, the oldest first."""
     return [_request_from_row(row) for row in await pool.rows(_WAITING, commands)]
 
 
 async def list_taken_back(pool: Pool, *commands: str) -> list[OperatorRequest]:
-    """What was taken back and is to be answered with that, oldest first."""
+    """List the requests that were taken back and have no answer yet, the oldest first."""
     return [_request_from_row(row) for row in await pool.rows(_TAKEN_BACK, commands)]
 
 
@@ -151,15 +151,15 @@ async def take_back_request(pool: Pool, request: UUID, by: str, why: str = "") -
 
 
 async def request_state(pool: Pool, request: UUID) -> RequestState:
-    """One request as it stands, or NotFound."""
-    row = await pool.row(_STANDING, request)
+    """Load the state of one request, or raise NotFound."""
+    row = await pool.row(_STATE, request)
     if row is None:
         raise errors.NotFound(f"there is no request {request}")
     return _state_from_row(row)
 
 
 async def list_newest(pool: Pool, limit: int, *, ended: bool = True) -> list[RequestState]:
-    """The newest requests first; without those that `ended`, only what waits for an answer."""
+    """List the newest requests first; without those that `ended`, only those that wait."""
     return [_state_from_row(row) for row in await pool.rows(_NEWEST, limit, ended)]
 
 
@@ -180,30 +180,30 @@ async def extend_claim(pool: Pool, node: NodeId, claimed: OperatorRequest, for_s
 
 
 async def load_outcome(pool: Pool, request: UUID) -> Body | None:
-    """What came of a request; None while it waits."""
+    """Load the outcome of a request, or None while it waits."""
     body: Body | None = await pool.value(_OUTCOME, request)
     return body
 
 
 async def list_nodes(pool: Pool) -> list[NodeId]:
-    """Every node that ever ran here."""
+    """List every node that ever ran here."""
     return [NodeId(row["node_id"]) for row in await pool.rows(_NODES)]
 
 
 def error_to_outcome(error: errors.CCNError) -> dict[str, object]:
-    """The outcome of a request that was refused."""
+    """Write the outcome of a request that was refused."""
     return {"error": type(error).__name__, "message": str(error)}
 
 
 def withdrawal_to_outcome(request: OperatorRequest) -> dict[str, object]:
-    """The outcome of a request that was taken back."""
+    """Write the outcome of a request that was taken back."""
     by, why = request.taken_back_by, request.taken_back_why
     taken_back = errors.TakenBack(f"{by} took it back: {why}" if why else f"{by} took it back")
     return {**error_to_outcome(taken_back), "by": by, "reason": why}
 
 
 def outcome_to_error(outcome: Body) -> errors.CCNError | None:
-    """The error that an outcome tells of, as whoever asked meets it."""
+    """Return the error that an outcome stands for, or None."""
     if "error" not in outcome:
         return None
     error_class = getattr(errors, str(outcome["error"]), None)
@@ -261,7 +261,7 @@ _SHOWN = f"""
            CASE WHEN answered_at IS NULL AND claimed_until > clock_timestamp() THEN claimed_by END AS at_it
     FROM operator_requests
 """  # noqa: S608
-_STANDING = f"{_SHOWN} WHERE id = $1"
+_STATE = f"{_SHOWN} WHERE id = $1"
 _NEWEST = f"{_SHOWN} WHERE $2 OR answered_at IS NULL ORDER BY asked_at DESC, id LIMIT $1"
 _CLAIM = f"""
     UPDATE operator_requests

@@ -1,6 +1,6 @@
-"""What rounds agreed on about a character over time, as series, and who was beyond the tolerance.
+"""What rounds agreed on about a character over time, and which instances were beyond the tolerance.
 
-Separate from `blocks`, which keeps and proves single blocks: this reads across many of them, for measures
+Separate from `blocks`, which stores and proves single blocks. This reads across many of them, for measures
 and for people, and proves nothing.
 """
 
@@ -23,7 +23,7 @@ from ccn.store.connection.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class AgreedMedian:
-    """The consensus of one round."""
+    """The median of one round."""
 
     height: int
     at: datetime
@@ -42,7 +42,7 @@ class RoundOutlier:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredInstance:
-    """One instance in a round: how far it was from the median, and whether several nodes named it."""
+    """One instance in a round: how far it was from the median, and whether several nodes reported it."""
 
     instance: InstanceId
     node: NodeId
@@ -59,11 +59,11 @@ class Conclusion:
     median: Vector
     instances: tuple[MeasuredInstance, ...]
     owners: int | None
-    """How many people they speak with; None where the rules did not tell them apart."""
+    """How many owners the instances have; None if the rules did not tell owners apart."""
 
 
 async def load_conclusions(pool: Pool, height: int) -> list[Conclusion]:
-    """What a block agreed on, by character, and about whom."""
+    """Load what a block agreed on, by character."""
     conclusions = list[Conclusion]()
     for row in await pool.rows(_RESULTS, height):
         result, character = row["said"], CharacterId(row["character_id"])
@@ -78,19 +78,19 @@ async def load_conclusions(pool: Pool, height: int) -> list[Conclusion]:
     return conclusions
 
 
-async def is_of_one_owner(pool: Pool, height: int, character: CharacterId, who: UserId | None) -> bool:
-    """Whether all instances of a character that a block counted spoke with one person alone: this one."""
+async def is_of_one_owner(pool: Pool, height: int, character: CharacterId, owner: UserId | None) -> bool:
+    """Return whether all instances of a character that a block counted are of this owner."""
     rows = await pool.rows(_OWNERS, height, character)
     if not rows or any(row["owners"] is None for row in rows):
         return False
-    own = owner_pseudonym.make_pseudonym(rows[0]["previous_hash"], character, who or owner_pseudonym.NOBODY)
-    return {
-        each for row in rows for each in Roster(character, row["packed"], row["owners"]).owner_pseudonyms()
-    } == {own}
+    previous, owner = rows[0]["previous_hash"], owner or owner_pseudonym.NOBODY
+    rosters = [Roster(character, row["packed"], row["owners"]) for row in rows]
+    pseudonyms = {pseudonym for roster in rosters for pseudonym in roster.owner_pseudonyms()}
+    return pseudonyms == {owner_pseudonym.make_pseudonym(previous, character, owner)}
 
 
 async def load_medians(pool: Pool, character: CharacterId, *, last: int) -> list[AgreedMedian]:
-    """The consensus of the last rounds, oldest first."""
+    """Load the medians of the last rounds, the oldest first."""
     rows = await pool.rows(_MEDIANS, character, last)
     return [
         AgreedMedian(row["height"], row["sealed_at"], Vector(tuple(row["median"])))
@@ -101,8 +101,8 @@ async def load_medians(pool: Pool, character: CharacterId, *, last: int) -> list
 async def load_states_at(
     pool: Pool, conversations: Sequence[ConversationId], moments: Sequence[datetime]
 ) -> dict[ConversationId, list[Vector | None]]:
-    """The state of each conversation at each of these moments, in their order; None before its first."""
-    states: dict[ConversationId, list[Vector | None]] = {each: [] for each in conversations}
+    """Load the state of each conversation at each of these moments. It is None before the first state."""
+    states: dict[ConversationId, list[Vector | None]] = {conversation: [] for conversation in conversations}
     for row in await pool.rows(_STATES_AT, list(conversations), list(moments)):
         states[row["conversation_id"]].append(vectors.vector_from_stored(row["vector"]))
     return states
@@ -116,9 +116,9 @@ async def list_alive_since(
 
 
 async def load_last_outliers(pool: Pool, after: int) -> tuple[int, list[RoundOutlier]]:
-    """The height of the last block, and whom it found beyond the tolerance if it is above `after`.
+    """Load the height of the last block, and its outliers if it is above `after`.
 
-    The same order of the instances as when it was concluded: nodes by name, the instances of each by id.
+    The places of outliers count the instances in the order of the result: by nodes' names, then by ids.
     """
     results = await pool.rows(_LAST_RESULTS, after)
     if not results:
@@ -131,20 +131,20 @@ async def load_last_outliers(pool: Pool, after: int) -> tuple[int, list[RoundOut
         rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
         ids = np.concatenate([Roster(character, row["packed"]).instance_ids() for row in rows])
         for place, drift in zip(result["outliers"], result["drifts"], strict=True):
-            named = InstanceId(UUID(bytes=ids[place].tobytes()))
-            outliers.append(RoundOutlier(named, character, height, drift / UNIT))
+            instance = InstanceId(UUID(bytes=ids[place].tobytes()))
+            outliers.append(RoundOutlier(instance, character, height, drift / UNIT))
     return height, outliers
 
 
 async def _list_instances(
     pool: Pool, height: int, character: CharacterId
 ) -> list[tuple[NodeId, InstanceId]]:
-    """The instances in the order of their numbers in the result: nodes by name, those of each by id."""
+    """List the instances in the order of the result: by the names of nodes, then by their ids."""
     rows = sorted(await pool.rows(_ROSTERS, height, character), key=lambda row: row["node_id"])
     return [
-        (NodeId(row["node_id"]), each.instance)
+        (NodeId(row["node_id"]), roster_row.instance)
         for row in rows
-        for each in Roster(character, row["packed"]).rows()
+        for roster_row in Roster(character, row["packed"]).rows()
     ]
 
 

@@ -63,7 +63,7 @@ async def write_genesis(pool: Pool, term: int, tip: Tip) -> None:
 
 
 async def write_block(pool: Pool, tip: Tip, draft: Draft, certificate: Certificate) -> Tip:
-    """The block with all it was made of, and its log entry, in one statement; the tip after it."""
+    """Write a block, all that it was made of and its log entry in one statement. Return the new tip."""
     sealed, made = draft.block, draft.block.header
     after = block.advance_tip(tip, made, tip.tree.extend(sealed.leaves), sealed.next_rules)
     changed = sealed.next_rules if sealed.next_rules != tip.rules else None
@@ -97,13 +97,13 @@ async def project_drift(pool: Pool, draft: Draft) -> None:
 
 
 async def load_height(pool: DatabaseReads) -> int | None:
-    """The height the database shows, None before the founding."""
+    """Load the newest height, or None before the founding."""
     shown: int | None = await pool.value("SELECT max(height) FROM verification_chain")
     return shown
 
 
 async def load_tip(pool: Pool, at: int | None = None) -> Tip | None:
-    """The tip as the database shows it, now or after a block: a claim, to be checked."""
+    """Load the tip that the database shows, now or after a block. It is a claim that must be checked."""
     row = await pool.row(_TIP, at)
     if row is None:
         return None
@@ -125,8 +125,8 @@ async def load_tip(pool: Pool, at: int | None = None) -> Tip | None:
 
 
 async def chain_state(pool: Pool, block_height: int) -> ChainState:
-    """Where the database stands, as seen from a height."""
-    row = await pool.row(_STANDING, block_height)
+    """Load the state of the chain, as seen from a height."""
+    row = await pool.row(_CHAIN_STATE, block_height)
     if row is None:
         raise errors.StoreBroken("the row with the term is gone")
     try:
@@ -138,7 +138,7 @@ async def chain_state(pool: Pool, block_height: int) -> ChainState:
 
 
 async def load_block(pool: Pool, block_height: int) -> ShownBlock | None:
-    """A block as the database shows it, for `readback.confirm`."""
+    """Load a block as the database shows it, for `readback.confirm_block`."""
     row = await pool.row(_SHOWN, block_height)
     if row is None:
         return None
@@ -153,7 +153,7 @@ async def load_block(pool: Pool, block_height: int) -> ShownBlock | None:
 
 
 async def load_reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
-    """The reports a block was made of, as their nodes signed them."""
+    """Load the reports that a block was made of, as their nodes signed them."""
     made = await pool.row(_SHOWN, block_height)
     if made is None:
         raise errors.NotFound(f"there is no block {block_height}")
@@ -167,12 +167,12 @@ async def load_reports(pool: Pool, block_height: int) -> list[Signed[Report]]:
 
 
 async def load_results(pool: Pool, block_height: int) -> list[str]:
-    """What a block agreed on, one canonical line a character."""
+    """Load what a block agreed on, one canonical line for each character."""
     return [row["body"].decode() for row in await pool.rows(_RESULTS, block_height)]
 
 
 async def load_last_votes(pool: Pool) -> dict[NodeId, int]:
-    """The height of the last block that each node voted for; of late, not ever."""
+    """Load the height of the last block that each node voted for lately."""
     return {NodeId(row["node_id"]): row["height"] for row in await pool.rows(_LAST_VOTES)}
 
 
@@ -208,7 +208,7 @@ def _summarise_round(draft: Draft, certificate: Certificate) -> dict[str, object
 
 
 def _drifts_to_arrays(draft: Draft) -> tuple[str, str]:
-    """Each instance and its drift, without those of which two nodes say something: two arrays as text.
+    """Write two arrays as text: the instances that only one node reported, and their drifts.
 
     The server reads them sooner than the driver would look at ten thousand values one by one.
     """
@@ -225,7 +225,7 @@ def _drifts_to_arrays(draft: Draft) -> tuple[str, str]:
 
 
 def _rows_to_columns(count: int, rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
-    """Rows as the columns that unnest joins again."""
+    """Turn rows into the columns that unnest joins again."""
     columns: list[list[object]] = [[] for _ in range(count)]
     for row in rows:
         for column, value in zip(columns, row, strict=True):
@@ -327,7 +327,7 @@ _TIP = f"""
     CROSS JOIN LATERAL ({_RULES_AFTER}) r
     LEFT JOIN block_trees t ON t.height = b.height
 """  # noqa: S608 - two constants joined
-_STANDING = """
+_CHAIN_STATE = """
     SELECT t.term, t.leader, (SELECT max(height) FROM verification_chain) AS height, b.hash, c.note, ARRAY(
         SELECT line FROM cosignatures WHERE tree_size = b.tree_size ORDER BY signer
     ) AS lines, current_setting('synchronous_standby_names') <> '' AS standbys

@@ -41,7 +41,7 @@ async def keep_evidence(
 
 
 async def list_newest(pool: DatabaseReads) -> list[RecordedEvidence]:
-    """The latest finds, the newest first."""
+    """List the newest evidence, the newest first."""
     return [
         RecordedEvidence(
             row["node_id"],

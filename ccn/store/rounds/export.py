@@ -1,10 +1,10 @@
 """The record in one file that an outsider can check: `ccn-verify FILE` needs neither CCN nor its database.
 
-The file is JSON lines, described in `ccn/docs/record.md`, key by key: a record has one spelling, and
-`ccn-verify` refuses every other. So the order of the lines is that of the database's keys, the order of the
-keys in a line is the one they are put together in here, and bytes that were hashed stand as the canonical
-object they spell. Bytes that spell none, which no node writes, stand as a base64 string: they are shown
-rather than hidden, and judged by who reads them.
+The file has JSON lines, which `ccn/docs/record.md` describes key by key. A record has one spelling, and
+`ccn-verify` refuses every other. So the lines have the order of the database's keys, and the keys in a line
+have the order in which this file puts them together. Bytes that were hashed are written as the canonical
+object that they spell. Bytes that spell no object, which no node writes, are written in base64, so that the
+reader sees them and can judge.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ExportCounts:
 async def export_record(
     pool: Pool, file: BinaryIO, told: Callable[[int], None] = lambda _: None
 ) -> ExportCounts:
-    """Write the record as it is at one moment; `told` hears of every block that is written."""
+    """Write the record as it is at one moment. `told` is called with the height of each block."""
     async with pool.transaction() as connection:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute("SET LOCAL timezone = 'UTC'")
@@ -68,7 +68,7 @@ class _LineWriter:
 
 @dataclass(frozen=True, slots=True)
 class _BlockStreams:
-    """All that belongs to blocks, each along the others."""
+    """The rows that belong to blocks, read side by side in the order of the blocks."""
 
     spans: RowStream[int]
     reports: RowStream[int]
@@ -99,8 +99,8 @@ async def _block_lines(connection: Connection, told: Callable[[int], None]) -> A
         while leaf is not None and leaf[0] <= row["height"]:
             yield leaf[1]
             leaf = await anext(leaves, None)
-        for shown in await along.checkpoints.rows_of(row["tree_size"]):
-            yield {"checkpoint": _checkpoint_to_fields(shown)}
+        for checkpoint in await along.checkpoints.rows_of(row["tree_size"]):
+            yield {"checkpoint": _checkpoint_to_fields(checkpoint)}
         told(row["height"])
     if not founded:
         raise errors.NotFound("this database has no record yet: its chain was never founded")
@@ -126,7 +126,8 @@ async def _block_to_line(row: Record, along: _BlockStreams) -> Fields:
         "reports": [_report_to_fields(report) for report in await along.reports.rows_of(height)],
         "votes": [_vote_to_fields(vote) for vote in await along.votes.rows_of(height)],
         "results": [
-            [r["character_id"], _body_to_json(r["body"])] for r in await along.results.rows_of(height)
+            [result["character_id"], _body_to_json(result["body"])]
+            for result in await along.results.rows_of(height)
         ],
     }
     if row["validators"] is not None:
@@ -197,11 +198,11 @@ def _checkpoint_to_fields(row: Record) -> Fields:
 
 
 async def _read_leaves(connection: Connection) -> AsyncIterator[tuple[int, Fields]]:
-    """Every sealed leaf with its block's height, and the rows that name it."""
+    """Read every sealed leaf with the height of its block, and the rows that name the leaf."""
     along = [(table, table.stream_sealed(connection)) for table in export_rows.TABLES]
     async for row in open_cursor(connection, export_rows.LEAVES):
         key = export_rows.place_of(row)
-        named = [(table, found) for table, rows in along for found in await rows.rows_of(key)]
+        named = [(table, table_row) for table, rows in along for table_row in await rows.rows_of(key)]
         yield key[0], _leaf_to_line(row, named)
 
 
@@ -226,7 +227,7 @@ def _leaf_to_line(row: Record, named: list[tuple[export_rows.ExportTable, Record
 
 
 def _rows_repeat_leaf(leaf: Fields, tables: list[str], rows: list[Fields]) -> bool:
-    """Whether the rows say what the leaf says, so that they need not be repeated."""
+    """Return whether the rows say what the leaf says, so that the line need not repeat them."""
     kind = leaf.get("kind")
     own = next((table.name for table in export_rows.TABLES if table.kind.value == kind), None)
     if own is None or (kind == LeafKind.REDACTION.value and "series" in leaf):
@@ -235,7 +236,7 @@ def _rows_repeat_leaf(leaf: Fields, tables: list[str], rows: list[Fields]) -> bo
 
 
 async def _lines_after_blocks(connection: Connection) -> AsyncIterator[Fields]:
-    """What belongs to the record and to no block."""
+    """Write what belongs to the record but to no block."""
     async for row in open_cursor(connection, export_rows.WAITING):
         yield {"waiting": [row["node_id"], row["number"], _body_to_json(row["body"])]}
     async for row in open_cursor(connection, export_rows.VERSIONS):
@@ -254,7 +255,10 @@ async def _lines_after_blocks(connection: Connection) -> AsyncIterator[Fields]:
 
 
 def _has_ended(table: export_rows.ExportTable, row: Record) -> bool:
-    """A turn has a leaf once it has ended, a request once it is answered, all else from the beginning."""
+    """Return whether a row should have a leaf.
+
+    A turn has one once it has ended, a request once it is answered, every other row from the beginning.
+    """
     match table.kind:
         case LeafKind.TURN:
             return row["ended_at"] is not None
@@ -280,7 +284,7 @@ def _state_to_fields(what: str, row: Record) -> Fields:
 
 
 def _body_to_json(body: bytes) -> Fields | str:
-    """The object that these bytes spell, or the bytes."""
+    """Return the object that these bytes spell, or the bytes in base64."""
     try:
         return commitment.parse_canonical(body)
     except errors.InputInvalid:
@@ -288,7 +292,7 @@ def _body_to_json(body: bytes) -> Fields | str:
 
 
 _BESIDE = ("content", "salt", "state", "asked", "answer")
-"""What is shown beside a leaf, in the order it is written in."""
+"""The fields that are shown beside a leaf, in the order in which they are written."""
 
 _ALONG = (
     export_rows.SPANS,

@@ -39,7 +39,7 @@ class RowStream(Generic[Key]):
         self._begun = False
 
     async def rows_of(self, key: Key) -> list[Record]:
-        """The rows of a key; those of lower keys, which nobody asked for, are passed over."""
+        """Return the rows of a key. Rows of lower keys are skipped."""
         if not self._begun:
             self._begun = True
             await self._advance()
@@ -66,30 +66,30 @@ class ExportTable:
     source: str = ""
 
     def stream_sealed(self, connection: Connection) -> RowStream[tuple[int, str, int]]:
-        """The rows whose leaves are sealed."""
+        """Stream the rows whose leaves are sealed."""
         sql = _SEALED_ROWS.format(columns=self.columns, source=self.source or f"{self.name} r")
         return RowStream(open_cursor(connection, sql), place_of)
 
     def read_strays(self, connection: Connection) -> AsyncIterator[Record]:
-        """The rows whose leaf does not exist."""
+        """Read the rows whose leaf does not exist."""
         return open_cursor(
             connection, _STRAYS.format(columns=self.columns, source=self.source or f"{self.name} r")
         )
 
 
 def open_cursor(connection: Connection, sql: str, prefetch: int = 200) -> AsyncIterator[Record]:
-    """A cursor of the export's transaction."""
+    """Open a cursor in the transaction of the export."""
     return aiter(connection.cursor(sql, prefetch=prefetch, timeout=_LONG_S))
 
 
 def height_of(row: Record) -> int:
-    """For what belongs to a block."""
+    """Return the key of a row that belongs to a block."""
     at: int = row["height"]
     return at
 
 
 def place_of(row: Record) -> tuple[int, str, int]:
-    """For what belongs to a leaf."""
+    """Return the key of a row that belongs to a leaf."""
     return row["height"], row["leaf_node"], row["leaf_number"]
 
 
@@ -104,7 +104,7 @@ def to_text(value: object) -> str | None:
 
 
 def document_to_json(value: object) -> object:
-    """A JSON document with its keys in the order PostgreSQL keeps them in: the short ones first.
+    """Write a JSON document with its keys in PostgreSQL's order: short ones first.
 
     One that no node would have sealed, a number with a point in it, is shown as its JSON in base64.
     """
@@ -121,7 +121,7 @@ def _sort_keys(value: object) -> object:
 
 
 def _document_hash(value: object) -> str | None:
-    """As a leaf commits to a document; None for one that no leaf can commit to."""
+    """Hash a document as a leaf commits to it. Return None if no leaf can commit to it."""
     try:
         return commitment.hash_document(value).hex()
     except errors.InputInvalid:

@@ -16,17 +16,17 @@ from ccn.store.connection.pool import DatabaseReads, Pool
 
 
 async def load_unsealed(pool: Pool, node: NodeId, after: int, limit: int) -> list[bytes]:
-    """The hashes of a node's leaves from a number on, without gaps."""
+    """Load the hashes of a node's leaves from a number on, without gaps."""
     return [row["hash"] for row in await pool.rows(_UNSEALED, node, after, limit)]
 
 
 async def count_waiting(pool: DatabaseReads) -> int:
-    """How many leaves of all nodes are not sealed yet."""
+    """Count the leaves of all nodes that are not sealed yet."""
     return int(await pool.value(_WAITING))
 
 
 async def count_waiting_by_node(pool: Pool) -> dict[NodeId, int]:
-    """The same for each node that ever ran here."""
+    """Count the leaves that are not sealed yet, for each node that ever ran here."""
     return {NodeId(row["node_id"]): row["waiting"] for row in await pool.rows(_WAITING_BY_NODE)}
 
 
@@ -39,7 +39,7 @@ async def keep_cosignature(pool: Pool, tip: Tip, cosignature: note.Signature) ->
 
 
 async def load_head(pool: Pool, size: int | None = None) -> note.Note | None:
-    """The newest checkpoint, or the one of a size, with all cosignatures the database has.
+    """Load the newest checkpoint, or the one of a size, with all its stored cosignatures.
 
     One without any is no signed note yet: its first cosignature is about to follow it.
     """
@@ -50,7 +50,7 @@ async def load_head(pool: Pool, size: int | None = None) -> note.Note | None:
 
 
 async def find_place(pool: Pool, node: NodeId, number: int) -> int:
-    """The place of a leaf in the tree; NotFound while no block has sealed it."""
+    """Find the place of a leaf in the tree. Raise NotFound while no block has sealed it."""
     place: int | None = await pool.value(_PLACE, node, number)
     if place is None:
         raise errors.NotFound(f"leaf {number} of {node} is not sealed yet")
@@ -58,7 +58,7 @@ async def find_place(pool: Pool, node: NodeId, number: int) -> int:
 
 
 async def find_leaf(pool: Pool, conversation: ConversationId, seq: int) -> tuple[NodeId, int]:
-    """Which leaf a message has."""
+    """Find the leaf of a message."""
     row = await pool.row(_LEAF_OF, conversation, seq)
     if row is None:
         raise errors.NotFound("there is no such message")
@@ -66,12 +66,12 @@ async def find_leaf(pool: Pool, conversation: ConversationId, seq: int) -> tuple
 
 
 async def prove_inclusion(pool: Pool, index: int, size: int) -> list[bytes]:
-    """The proof that a leaf stands at a place of the tree of a size."""
+    """Prove that a leaf stands at a place of the tree of a size."""
     return await _prove_ranges(pool, proof.inclusion_ranges(index, size), size)
 
 
 async def prove_consistency(pool: Pool, old: int, new: int) -> list[bytes]:
-    """The proof that the tree of one size grew into that of another."""
+    """Prove that the tree of one size grew into the tree of another."""
     return await _prove_ranges(pool, proof.consistency_ranges(old, new), new)
 
 
@@ -81,7 +81,7 @@ async def _prove_ranges(pool: Pool, ranges: Sequence[proof.Range], size: int) ->
 
 
 async def load_leaf_hashes(pool: Pool, size: int) -> list[bytes]:
-    """The leaf hashes of the tree of a size, in order: what a block seals, then its header."""
+    """Load the leaf hashes of the tree of a size in order: what a block seals, then its header."""
     sealed = [(row["place"], row["hash"]) for row in await pool.rows(_SEALED, size)]
     headers = [
         (row["tree_size"] - 1, commitment.leaf_hash(row["header"]))

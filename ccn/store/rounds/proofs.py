@@ -30,7 +30,7 @@ class FinalCheckpoint:
 
     @property
     def size(self) -> int:
-        """How many leaves it covers."""
+        """Return how many leaves it covers."""
         return self.head.size
 
 
@@ -55,7 +55,7 @@ class ProvenGrowth:
 
 
 async def load_final(pool: Pool, check: Check) -> FinalCheckpoint:
-    """The newest checkpoint that a quorum of its block's validators cosigned."""
+    """Load the newest checkpoint that a quorum of its block's validators cosigned."""
     for row in await pool.rows(_NEWEST, _TRIED):
         if (final := await _find_final(pool, row["height"], row["tree_size"], check)) is not None:
             return final
@@ -63,7 +63,7 @@ async def load_final(pool: Pool, check: Check) -> FinalCheckpoint:
 
 
 async def load_final_at(pool: Pool, height: int, check: Check) -> FinalCheckpoint:
-    """The checkpoint of one block; NotFound unless a quorum of its validators cosigned it."""
+    """Load the checkpoint of one block. Raise NotFound unless a quorum of its validators cosigned it."""
     size: int | None = await pool.value(_SIZE, height)
     if size is None:
         raise errors.NotFound(f"there is no block {height}")
@@ -81,7 +81,7 @@ async def _find_final(pool: Pool, height: int, size: int, check: Check) -> Final
 
 
 async def prove_message(pool: Pool, conversation: ConversationId, seq: int, check: Check) -> ProvenMessage:
-    """The proof that a message is in the record; NotFound until a final block has sealed it."""
+    """Prove that a message is in the record. Raise NotFound until a final block has sealed it."""
     node, number = await ledger.find_leaf(pool, conversation, seq)
     place = await ledger.find_place(pool, node, number)
     newest = await load_final(pool, check)

@@ -34,7 +34,7 @@ class Term:
 
 
 async def load_term(pool: DatabaseReads) -> Term:
-    """The term that PostgreSQL shows."""
+    """Load the term that PostgreSQL shows."""
     row = await pool.row("SELECT term, leader, taken_at FROM cluster_term")
     if row is None:
         raise errors.StoreBroken("the row with the term is gone")
@@ -43,7 +43,7 @@ async def load_term(pool: DatabaseReads) -> Term:
 
 @asynccontextmanager
 async def lead_transaction(pool: Pool, term: int) -> AsyncIterator[Connection]:
-    """A transaction that commits only if this is still the term when it does."""
+    """Open a transaction that commits only if this is still the term by then."""
     async with pool.transaction() as connection:
         await connection.execute("SELECT ccn_led($1, $2)", FENCE, term)
         yield connection

@@ -31,7 +31,7 @@ class RedactMessages(Write[int]):
     reason: str
 
     def needs_head_of(self) -> ConversationId | None:
-        """What was not said yet cannot be redacted: it ends at the head."""
+        """Name the conversation, because a redaction ends at its head."""
         return self.conversation
 
     def reads_head_anew(self) -> bool:
@@ -39,7 +39,7 @@ class RedactMessages(Write[int]):
         return True
 
     def prepare(self, batch: Batch) -> int:
-        """The leaf, the redaction, and the content's end, in one transaction."""
+        """Add the leaf and the redaction, and delete the content, in one transaction."""
         head = batch.heads.get(self.conversation)
         if head is None:
             raise errors.NotFound("there is no such conversation")

@@ -1,12 +1,11 @@
-"""Have PostgreSQL let go of what was redacted: rewrite the tables that held it, and go through its log.
+"""Erase redacted words from PostgreSQL's files: rewrite the tables that held them, and recycle its log.
 
-A redaction changes rows. The words stay in pages as rows that nobody sees, in statistics, and in the log
-that was written when they were said; a redaction in itself erases none of that. Here the tables are written
-anew, each locked meanwhile, the old files are removed by a checkpoint, and the log is switched until no
-segment is left that was written before. What is on other machines, standbys, archives and backups, is not
-reached.
+A redaction changes rows. The old words are still in dead rows, in statistics, and in the write-ahead log.
+Here the tables are rewritten, each locked meanwhile. A checkpoint removes the old files. The log is
+switched until no segment is left that was written before. Copies on other machines (standbys, archives and
+backups) are not reached.
 
-It takes the role that owns the tables, and for statistics and the log one that may do that.
+This needs the role that owns the tables. Statistics and the log need further privileges.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from ccn.store.connection import failure, migrate, standbys
 from ccn.store.connection.pool import Connection
 
 TABLES = ("messages", "message_documents", "turn_events", "turns", "conversations")
-"""All that holds what a redaction takes out."""
+"""The tables that hold what a redaction takes out."""
 PATIENCE_S = 60.0
 _LOOK_S = 0.1
 _SEGMENTS = 1_000
-"""More than a log keeps ahead; each switch fills one."""
+"""Most log switches, each of which fills a segment. A log keeps fewer segments ahead."""
 _KEPT = 5
-"""Checkpoints after which what is still there is there on purpose."""
+"""Checkpoints after which a segment that is still there is kept on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScrubResult:
-    """What was rewritten, and what was left as it is, with the reason."""
+    """Which tables were rewritten, and what could not be, with the reason."""
 
     tables: tuple[str, ...]
     left: tuple[str, ...]
@@ -43,9 +42,9 @@ class ScrubResult:
 async def scrub_database(
     url: str, told: Callable[[str], None] = lambda _: None, *, patience_s: float = PATIENCE_S
 ) -> ScrubResult:
-    """Rewrite everything that redacted words may still lie in; `told` hears what is under way.
+    """Rewrite everything that may still hold redacted words. `told` is called with each step.
 
-    Whoever is in the way is waited for as long as patience lasts, each time.
+    Each step waits up to `patience_s` for transactions that are in its way.
     """
     left = list[str]()
     async with failure.translate_errors(), migrate.connect(url) as connection:
@@ -72,23 +71,23 @@ async def _rewrite_table(connection: Connection, table: str) -> None:
     try:
         await connection.execute(f"VACUUM (FULL, ANALYZE) {table}")
     except asyncpg.LockNotAvailableError as refused:
-        raise errors.Conflict(f"{table} was in use all the time by a transaction: try again") from refused
+        raise errors.Conflict(f"a transaction used {table} all the time: try again") from refused
 
 
 async def _wait_for_older(connection: Connection, patience_s: float) -> None:
-    """Wait for transactions that may still see rows from before: those rows would be kept."""
+    """Wait for transactions that may still see old rows, because PostgreSQL would keep those rows."""
     clock = asyncio.get_running_loop().time
     until, now = clock() + patience_s, await connection.fetchval("SELECT pg_current_xact_id()::xid::text")
     while (others := await connection.fetchval(_OLDER, now)) is not None:
         if clock() > until:
-            raise errors.Conflict(f"transactions from before are open ({others}): end them, then try again")
+            raise errors.Conflict(f"older transactions are open ({others}): end them, then try again")
         await asyncio.sleep(_LOOK_S)
 
 
 async def _rewrite_statistics(connection: Connection, patience_s: float) -> list[str]:
-    """Words that came often are in the planner's statistics; those of a table are renewed with its rows.
+    """Rewrite the planner's statistics, which hold frequent words. ANALYZE renews those of a table.
 
-    Of a table that is empty now they stay as they were, until somebody who may do so takes them out.
+    The statistics of an empty table stay as they were, until a superuser deletes them.
     """
     (may,) = await connection.fetch(_MAY)
     if not may["owner"]:  # PostgreSQL would only warn
@@ -99,35 +98,35 @@ async def _rewrite_statistics(connection: Connection, patience_s: float) -> list
     await _wait_for_older(connection, patience_s)
     await connection.execute("VACUUM FULL pg_statistic")
     empty = [
-        each
-        for each in TABLES
-        if not may["superuser"] and await connection.fetchval(f"SELECT NOT EXISTS (TABLE {each})")
+        table
+        for table in TABLES
+        if not may["superuser"] and await connection.fetchval(f"SELECT NOT EXISTS (TABLE {table})")
     ]
     return [f"statistics of {', '.join(empty)}: permission denied, only a superuser may"] if empty else []
 
 
 async def _recycle_log(connection: Connection) -> list[str]:
-    """Fill and remove segments until none is left that was there at the beginning, or is kept for later."""
+    """Fill and remove segments until no old one is left, and none that was prepared for later use."""
     async with _disable_recycling(connection):
         begun, checkpoints = await connection.fetchval(_SEGMENT), 0
         for _ in range(_SEGMENTS):
-            (there,) = await connection.fetch(_SEGMENTS_THERE, begun)
-            if not there["before"] and not there["ahead"]:
+            (counts,) = await connection.fetch(_SEGMENTS_THERE, begun)
+            if not counts["before"] and not counts["ahead"]:
                 return []
             if checkpoints == _KEPT:
-                kept = f"{there['before']} segments are kept for a standby, a slot or the archive"
+                kept = f"{counts['before']} segments are kept for a standby, a slot or the archive"
                 return [f"the write-ahead log: {kept}"]
             await standbys.commit_marker(connection)  # an empty segment is not switched
             await connection.execute("SELECT pg_switch_wal()")
-            if not there["ahead"]:
+            if not counts["ahead"]:
                 await connection.execute("CHECKPOINT")
                 checkpoints += 1
-    raise errors.Conflict("the write-ahead log grows faster than it can be gone through: try again later")
+    raise errors.Conflict("the write-ahead log grows faster than it can be recycled: try again later")
 
 
 @asynccontextmanager
 async def _disable_recycling(connection: Connection) -> AsyncIterator[None]:
-    """Segments are removed meanwhile, not kept for later under another name with what is in them."""
+    """Let PostgreSQL remove segments meanwhile. It would otherwise rename them, with their content."""
     if not await connection.fetchval("SELECT current_setting('wal_recycle')::boolean"):
         yield
         return

@@ -103,7 +103,7 @@ async def take_snapshot(
 
 
 async def load_state_at(pool: Pool, conversation: ConversationId, moment: datetime) -> ConversationState:
-    """The state at a moment; NotFound before the conversation began."""
+    """Load the state at a moment. Raise NotFound before the conversation began."""
     row = await pool.row(_STATE, conversation, moment)
     if row is None:
         raise errors.NotFound("there was no such conversation at that time")
@@ -128,7 +128,7 @@ async def list_due(pool: Pool, before: datetime, *, limit: int = 100) -> list[Co
 
 
 def state_to_bytes(state: ConversationState) -> bytes:
-    """The bytes a snapshot keeps: integers and strings, no content."""
+    """Write the bytes that a snapshot stores: integers and strings, no content."""
     return commitment.encode_canonical(
         {
             "at": micros(state.at),

@@ -84,10 +84,10 @@ class Write(ABC, Generic[Answer_co]):
 
 @dataclass(frozen=True, slots=True)
 class Confirm(Write[None]):
-    """Nothing new: durable, where the server has standbys on those too, is what can be read already."""
+    """Writes nothing. Its answer comes once all that can be read now is durable, on the standbys too."""
 
     def prepare(self, batch: Batch) -> None:
-        """Like somebody who is answered with what is there."""
+        """Answer with what is there, as to a repeated write."""
         batch.answers_repeats = True
 
 
@@ -149,12 +149,12 @@ class Batch:
 
     @property
     def last_leaf(self) -> int:
-        """The number of the newest leaf, in this batch or before it."""
+        """Return the number of the newest leaf, in this batch or before it."""
         return self._first_leaf + len(self.leaves)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing for the database to do."""
+        """Return whether there is nothing for the database to do."""
         return not (self.leaves or self.messages or self.steps or self.statements)
 
     async def run(self, connection: Connection) -> None:
@@ -240,7 +240,7 @@ class Batch:
         self.heads[conversation] = ConversationHead(0, _EPOCH, 0, True, character, 1, str(conversation))
 
     def set_quota(self, owner: UserId | None, quota: Quota | None) -> None:
-        """Something is begun for this user, who may have so much: nobody else begins anything meanwhile."""
+        """Set the quota of a user for whom something begins. It locks the user's row until the commit."""
         if owner is not None and quota is not None:
             self.quotas[owner] = quota
 

@@ -39,7 +39,7 @@ _AT = COLUMNS.index("said_ats")
 def pack_statement(
     node: NodeId, head: int, now: datetime, leaves: Sequence[Leaf], messages: Sequence[Row]
 ) -> Packed | None:
-    """How leaves after the node's last one, number `head`, travel with the messages that have them."""
+    """Pack leaves that follow the node's last one, number `head`, with their messages."""
     if len(messages) == len(leaves) == 1:
         return _ALONE, (node, head + 1, leaves[0].body, *messages[0][:-1])
     sealed = bodies_of(leaves)
@@ -53,22 +53,22 @@ def pack_statement(
 
 
 def kinds_of(leaves: Sequence[Leaf]) -> list[str]:
-    """What each is about."""
+    """Return the kind of each leaf."""
     return [each.kind.value for each in leaves]
 
 
 def bodies_of(leaves: Sequence[Leaf]) -> list[bytes]:
-    """What each says."""
+    """Return the body of each leaf."""
     return [each.body for each in leaves]
 
 
 def rows_to_columns(rows: Sequence[Row], width: int) -> list[Sequence[object]]:
-    """The rows turned on their side."""
+    """Turn rows into columns."""
     return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def _message_columns(messages: Sequence[Row], now: datetime) -> list[Sequence[object] | None]:
-    """Without those that say nothing: beside others, unnest fills up a missing column with nulls."""
+    """Turn messages into columns. A column of nulls is left out, because unnest fills it with nulls."""
     message_columns = rows_to_columns(messages, len(COLUMNS))
     if message_columns[_AT].count(now) == len(messages):
         message_columns[_AT] = ()  # the moment that all of them share travels once, beside the columns

@@ -22,7 +22,7 @@ class Quota:
 
 
 async def count_used(pool: Pool, owner: UserId) -> Quota:
-    """What a user has now; there may be more in a moment, which the triggers see."""
+    """Count what a user has now. More may come at once; the triggers see that."""
     row = await pool.row(_OF_OWNER, owner)
     assert row is not None, "counts are always there"
     return Quota(row["conversations"], row["instances"])
