@@ -97,7 +97,7 @@ async def find_messages(
 ) -> SearchHits:
     """Find the best hits, only among the newest matches if there are very many.
 
-    The query may hold "phrases", `or`, and -words that must not occur.
+    Raise TookTooLong after `within_s`. The query may hold "phrases", `or`, and -words that must not occur.
     """
     if not 0 < limit <= HITS_LIMIT:
         raise errors.InputInvalid(f"a search gives 1 to {HITS_LIMIT} hits, not {limit}")
