@@ -174,7 +174,7 @@ class Auditor:
             voted, last = dict[tuple[int, int], str](), (0, 0)
             for line in _lines(node.log):
                 place = line.get("height", 0), line.get("term", 0)
-                if line["event"] == "vote written down":
+                if line["event"] == "vote saved":
                     if voted.setdefault(place, line["block"]) != line["block"]:
                         yield f"{node.name} votes twice in {place}"
                     if place < last:
@@ -190,7 +190,7 @@ class Auditor:
         """What each node has on its disk is what it did last."""
         assert self._past is not None
         for node in self._cluster.nodes.values():
-            votes = [line for line in _lines(node.log) if line["event"] == "vote written down"]
+            votes = [line for line in _lines(node.log) if line["event"] == "vote saved"]
             file = Path(node.folder.parent, "nodes", node.name, "signer.state")
             state = memory.read_state(file)
             assert state is not None

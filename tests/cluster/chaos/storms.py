@@ -27,7 +27,7 @@ LEADERS_STEPS = (
 )
 """Before collecting; with the reports; with the proposal; with the votes; in the open transaction; after
 the commit and before anybody is told; after everybody was told and cosigned."""
-FOLLOWERS_STEPS = ("report signed", "vote written down", "block confirmed")
+FOLLOWERS_STEPS = ("report signed", "vote saved", "block confirmed")
 """Each before the answer leaves the node."""
 FROZEN_S = {"etcd": 1.5 * TTL_S, "postgres": 1.0}
 
@@ -80,7 +80,7 @@ ALL = tuple(Storm(step, victim, fault) for step in LEADERS_STEPS for fault, vict
 SOME = (
     Storm("votes counted", "leader", "kill"),
     Storm("block written", "leader", "freeze"),
-    Storm("vote written down", "follower", "kill"),
+    Storm("vote saved", "follower", "kill"),
     Storm("block proposed", "etcd", "freeze"),
     Storm("block written", "postgres", "kill"),
 )
