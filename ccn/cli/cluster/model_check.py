@@ -10,13 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ccn import errors, settings
-from ccn.claude import client
-from ccn.claude.retries import RetryDelays
 from ccn.core.calls.call import Call, CallMessage
 from ccn.core.message import Role
 
 _WITHIN_S = 10.0
-_ONCE = RetryDelays((), (), ())
 
 
 @asynccontextmanager
@@ -34,9 +31,12 @@ async def check_model_beside(
 
 async def check_model(claude: settings.ClaudeSettings) -> str:
     """One sentence on what came of asking once."""
+    from ccn.claude import client, retries  # noqa: PLC0415 - half of all imports, for a stand-in in vain
+
+    once = retries.RetryDelays((), (), ())
     call = Call(claude.model, (), (CallMessage(Role.USER, "Hello."),), 1)
     try:
-        async with asyncio.timeout(_WITHIN_S), client.open_client(claude, _ONCE) as opened:
+        async with asyncio.timeout(_WITHIN_S), client.open_client(claude, once) as opened:
             await opened.count_tokens(call)
     except TimeoutError:
         return f"the model does not answer: nothing came within {_WITHIN_S:.0f} s from {claude.base_url}"
