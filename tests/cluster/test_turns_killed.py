@@ -32,7 +32,7 @@ from ccn.store.conversations import turns
 from tests.support.cluster.speaker import QUICK, reply_to
 from tests.support.node import node_world
 
-KILLS = int(os.environ.get("CCN_TURN_KILLS", "25"))
+KILLS = int(os.environ.get("CCN_TURN_KILLS", "16"))
 CONVERSATIONS = 6
 NODES = ("node-1", "node-2")
 LONGEST_LIFE_S = 0.4

@@ -1,8 +1,9 @@
 """Whatever is killed at whatever instant: every acknowledged message is there, once, in order, whole.
 
-A hundred and more writer processes append to the same conversations under the same node id, one after the
-other, and are killed with SIGKILL at random instants. In some trials PostgreSQL, which runs with fsync on,
-is killed as well, or some time before. After each the record is compared with what was acknowledged.
+Writer processes append to the same conversations under the same node id, one after the other, and are
+killed with SIGKILL at random instants. In some trials PostgreSQL, which runs with fsync on, is killed as
+well, or some time before. After each the record is compared with what was acknowledged. CCN_WRITER_KILLS
+says how many writers there are.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
 PHASES = 2
 """Servers, one after the other on the same data: the pause before a restart doubles from kill to kill."""
-TRIALS = 52
+KILLS = int(os.environ.get("CCN_WRITER_KILLS", "40"))
+TRIALS = KILLS // PHASES
 """Writers in a phase."""
 CONVERSATIONS = 5
 LONGEST_LIFE_S = 0.25
@@ -178,9 +180,9 @@ async def test_no_acknowledged_message_is_ever_lost(
     with capsys.disabled():
         print(f"\ndurability, seed {seed}, {time.monotonic() - began:.0f} s: {tally.line()}")  # noqa: T201 - people want to see it
     assert tally.stuck <= 2
-    assert tally.writers_killed >= 100
-    assert tally.servers_killed >= 10
-    assert tally.acknowledged > 1_000
+    assert tally.writers_killed >= PHASES * TRIALS - tally.stuck
+    assert tally.servers_killed >= PHASES * (TRIALS // 10) - tally.stuck
+    assert tally.acknowledged > 10 * KILLS
     assert not [*tally.lost, *tally.doubled, *tally.gaps, *tally.half]
 
 
