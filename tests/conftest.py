@@ -59,7 +59,10 @@ structlog.configure(
     ]
 )
 
-_STORE = Path(__file__).parent / "store"
+_TESTS = Path(__file__).parent
+_STORE = _TESTS / "store"
+_WAITING = ("cluster/test_", "cluster/chaos/", "embedded/postgres/", "store/writing/test_durability.py")
+"""Files whose tests mostly wait for processes, timers and the disk."""
 
 
 def pytest_report_header() -> str:
@@ -85,11 +88,28 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a program that is not here, as the head of the output has said."""
+    """Leave out what needs a program that is not here, as the head of the output said; spread the rest."""
     missing = _left_out().keys()
     if needy := [item for item in items if missing & {*getattr(item, "fixturenames", ())}]:
         config.hook.pytest_deselected(items=needy)
         items[:] = [item for item in items if item not in needy]
+    items[:] = _spread_waiting(items)
+
+
+def _spread_waiting(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Put the files that wait between the others, in the first half: if all workers wait, cores are idle.
+
+    Every worker collects the tests for itself, so the order may depend on nothing but their names.
+    """
+    files = dict[Path, list[pytest.Item]]()
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [file for file in files if str(file.relative_to(_TESTS)).startswith(_WAITING)]
+    others = [file for file in files if file not in waiting]
+    apart = max(1, len(others) // (2 * len(waiting) or 1))
+    for place, file in enumerate(waiting):
+        others.insert(place * (apart + 1), file)
+    return [item for file in others for item in files[file]]
 
 
 def pytest_collection_finish() -> None:
