@@ -43,7 +43,7 @@ COMES_S = 15.0
 START_S = 120.0
 """Everything starts at once, on a machine that may be busy; how soon is not what is tested here."""
 _AT_ONCE = Backoff(first_s=0.05, cap_s=0.1)
-_LOOK_S = 0.02
+_LOOK_S = 0.05
 
 _HEIGHT = "SELECT coalesce(max(height), 0) FROM verification_chain"
 _VOTED = """

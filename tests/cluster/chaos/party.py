@@ -38,7 +38,7 @@ async def until(ask: Callable[[], Awaitable[T | None]], what: str, within_s: flo
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"within {within_s:g} s it did not happen: {what}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
 
 
 class Nursery:

@@ -18,6 +18,8 @@ from typing import IO, Any, TypeVar
 import httpx
 import psutil  # type: ignore[import-untyped]
 
+from tests.support import databases
+
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
 """For one question to a process that may be waiting for the processor."""
@@ -87,7 +89,8 @@ def surroundings(folder: Path) -> dict[str, str]:
     """This process's environment without settings, and with the user's folders below `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
     quick = {"CCN_CLAUDE_STAND_IN_WORDS_S": "0"}
-    return kept | {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "share")} | quick
+    folders = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "share"), "TMPDIR": str(folder)}
+    return kept | folders | quick
 
 
 @contextmanager
@@ -102,7 +105,7 @@ def started(folder: Path, *options: str, environ: dict[str, str] | None = None) 
 @contextmanager
 def reachable_folder() -> Iterator[Path]:
     """A folder that root's database account can reach too; pytest's own are closed to it."""
-    made = Path(tempfile.mkdtemp(prefix="ccn up test "))
+    made = Path(tempfile.mkdtemp(prefix="ccn up test ", dir=databases.place()))
     made.chmod(0o755)
     try:
         yield made
