@@ -61,7 +61,7 @@ class Arrivals:
                 del self._turns[conversation]
 
     def count(self, conversation: ConversationId) -> int:
-        """How many there are in a conversation."""
+        """Count the messages that arrive in a conversation."""
         return len(self._turns.get(conversation, ()))
 
 
@@ -102,7 +102,7 @@ class Accepting:
     """One message on its way in."""
 
     def __init__(self, parts: AcceptanceParts, message: NewMessage, *, unused: bool) -> None:
-        """The key is `unused` if it was made for this message: then nobody can have sent it before."""
+        """Set up one message. Its key is `unused` if it was made for this message: none can know it."""
         self._parts = parts
         self._message = message
         self._unused = unused
@@ -139,7 +139,7 @@ class Accepting:
         return instance
 
     def _is_idle(self, instance: Instance) -> bool:
-        """Whether the message is answered here at once: nothing waits, and nothing else is coming."""
+        """Return whether the message can be answered here at once: nothing else waits or arrives."""
         hosting = self._parts.hosting
         hosted = hosting.find_hosted(instance.conversation)
         if hosted is None or hosting.leaving or self._parts.arrivals.count(instance.conversation) > 1:

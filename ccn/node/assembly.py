@@ -63,7 +63,7 @@ class NodeInstances:
     room: Room
 
     def make_parts(self, stop: asyncio.Event, grace_s: float) -> dict[str, Coroutine[None, None, None]]:
-        """What has to run beside the doors, until told to stop."""
+        """Make the tasks that run beside the doors until told to stop."""
         return {
             "hosting": self.hosting.run(stop, grace_s),
             "adoption": self.adoption.run(stop),
@@ -75,7 +75,7 @@ class NodeInstances:
         }
 
     async def _count_conversations(self, stop: asyncio.Event) -> None:
-        """How many conversations there are, once a minute."""
+        """Count all conversations once a minute, for the metrics."""
         async for _ in every(COUNT_S, stop):
             try:
                 metrics.set_conversations(await conversations.count_all(self.pool))
@@ -104,7 +104,7 @@ def assemble_instances(
     seed: Callable[[], int] = _new_seed,
     host_store: Callable[[Pool], HostStore] = DatabaseHostStore,
 ) -> NodeInstances:
-    """The parts of one node, each handed what it needs."""
+    """Assemble the parts of one node, and give each what it needs."""
     most = limits or settings.LimitsSettings()
     quota = Quota(most.conversations, most.instances)
     prompts = Prompts(pool, writer, claude)

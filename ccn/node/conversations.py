@@ -73,7 +73,7 @@ class Conversations:
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        """What other nodes may ask of this one."""
+        """Return the methods that other nodes may call."""
         return {"look": self._on_look, "follow": self._on_follow, "cancel": self._on_cancel}
 
     async def start(
@@ -111,12 +111,12 @@ class Conversations:
     def _request_to_begin(
         self, character: CharacterId, owner: UserId | None, title: str, key: str | None
     ) -> BeginConversation:
-        """Under a key it always has the same id."""
+        """Describe the conversation to begin. The same key always gives the same id."""
         named = self._new_id() if key is None else uuid.uuid5(_KEYS, f"{owner}/{key}")
         return BeginConversation(ConversationId(named), character, owner, title=title)
 
     async def _find_begun(self, new: BeginConversation) -> StoredConversation | None:
-        """What was begun earlier under the same key."""
+        """Find the conversation that was begun earlier under the same key."""
         try:
             return _check_same_request(await conversations.load_conversation(self._pool, new.id), new)
         except errors.NotFound:
@@ -154,7 +154,7 @@ class Conversations:
     async def follow_turn(
         self, turn: TurnId, after: StreamPosition = stream.START, *, also: Collection[EventKind] = ()
     ) -> AsyncGenerator[StreamEvent]:
-        """Every piece of a turn after a place, to its end, from wherever it is hosted.
+        """Yield every event of a turn after a position, to its end, whichever node hosts it.
 
         Of the kinds that are kept nowhere only those that the reader names as well.
         """
@@ -165,7 +165,7 @@ class Conversations:
                         yield told
 
     async def load_turn(self, turn: TurnId) -> Turn:
-        """How a turn stands."""
+        """Load a turn."""
         return await turns.load_turn(self._pool, turn)
 
     async def cancel_turn(self, turn: TurnId) -> Turn:
@@ -204,11 +204,11 @@ class Conversations:
         await self._retry_while_moving(terminate_at_host)
 
     async def list_instances(self) -> list[Instance]:
-        """All that are alive, on all nodes."""
+        """List the instances that are alive, on all nodes."""
         return await instances.list_alive(self._pool)
 
     async def _wait_until_ended(self, turn: TurnId) -> Turn:
-        """The turn, once the host has ended it; it may be about to."""
+        """Wait until the host has ended the turn, and return it."""
         for _ in range(20):
             standing = await turns.load_turn(self._pool, turn)
             if states.is_ended(standing.status):
@@ -217,7 +217,7 @@ class Conversations:
         raise errors.StaleHost("the turn moved to another host meanwhile")
 
     async def _retry_while_moving(self, attempt: Callable[[], Awaitable[A]]) -> A:
-        """Again while hosts die and are replaced, but not for ever. What is tried can be done twice."""
+        """Try again while hosts die and are replaced, up to a limit. `attempt` must be safe to repeat."""
         clock = asyncio.get_running_loop().time
         until = clock() + PATIENCE_S
         while True:
@@ -229,7 +229,7 @@ class Conversations:
             await asyncio.sleep(_AGAIN_S)
 
     async def _stream_from_host(self, standing: Turn, place: StreamPosition) -> Batches:
-        """What the host says live, if that is another node and it can be reached; else nothing."""
+        """Stream what the host says live, if that is another node that can be reached."""
         found = await instances.find_in_conversation(self._pool, standing.conversation)
         if found is None or found.host == self._hosting.node:
             return
@@ -283,15 +283,15 @@ class _DatabaseStream:
     pool: Pool
 
     async def read_events(self, turn_id: TurnId, after: StreamPosition) -> Sequence[StreamEvent]:
-        """What was kept after a place."""
+        """Read the events stored after a position."""
         return await turns.load_stream(self.pool, turn_id, after)
 
     async def load_turn(self, turn_id: TurnId) -> Turn:
-        """The turn as it stands."""
+        """Load the turn."""
         return await turns.load_turn(self.pool, turn_id)
 
     async def load_reply(self, ended: Turn) -> str | None:
-        """The words that a turn committed; None if they were redacted."""
+        """Load the reply that a turn committed, or None if it was redacted."""
         if ended.reply_seq is None:
             return None
         said = await conversations.load_after(self.pool, ended.conversation, ended.reply_seq - 1, limit=1)

@@ -50,12 +50,12 @@ class Watch:
 
     @classmethod
     def start(cls, baseline: AlarmBaseline) -> Watch:
-        """Nothing seen yet."""
+        """Start a watch that has seen nothing yet."""
         return cls(np.zeros(len(baseline.axes)))
 
 
 def learn_baseline(scores: Samples, axes: tuple[int, ...], draw: np.random.Generator) -> AlarmBaseline:
-    """The baseline of raw scores, one row a message, NaN where an axis was not observed."""
+    """Learn a baseline from raw scores, one row for each message, with NaN for axes not observed."""
     chosen = scores[:, list(axes)]
     chosen = chosen[~np.isnan(chosen).any(axis=1)]
     if len(chosen) < LEAST:
@@ -77,17 +77,17 @@ def measure_distance(watch: Watch, baseline: AlarmBaseline) -> float:
 
 
 def is_raised(watch: Watch, baseline: AlarmBaseline) -> bool:
-    """Whether it is too far."""
+    """Return whether the distance exceeds the threshold."""
     return watch.messages > 0 and measure_distance(watch, baseline) > baseline.threshold
 
 
 def _mean_variance(messages: int) -> float:
-    """The variance of the weighted mean of so many messages, in units of one message's."""
+    """Return the variance of the weighted mean of n messages, in units of one message's variance."""
     return float(LAMBDA / (2 - LAMBDA) * (1 - (1 - LAMBDA) ** (2 * messages)))
 
 
 def _bootstrap_threshold(chosen: Samples, draw: np.random.Generator) -> float:
-    """What the largest T squared of a healthy run exceeds in one of twenty.
+    """Find the value that the largest T squared of a healthy run exceeds in one run of twenty.
 
     The messages play the character itself: again and again a baseline is learnt from as many drawn from
     them, and a run of others drawn from them is held against it. So the error of a centre and a covariance

@@ -18,13 +18,13 @@ QUIET = 20
 
 
 def owners_needed(replies: Sequence[int]) -> int:
-    """How many people a baseline has to be of; `replies` says how many there are of each."""
+    """Return how many people a baseline must have. `replies` has the number of replies of each person."""
     alone = sum(replies) - max(replies, default=0) < QUIET
     return 1 if alone else min(SHARED, sum(count > 0 for count in replies))
 
 
 def largest_portion(replies: Sequence[int]) -> int:
-    """How many replies may be taken of each person, so that nobody gives more than their portion."""
+    """Return how many replies may be taken of each person, so that none gives more than a share."""
     needed = owners_needed(replies)
 
     def too_many(each: int) -> bool:

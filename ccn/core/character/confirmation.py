@@ -55,12 +55,12 @@ class ProbeVerdict:
 
     @property
     def drifted(self) -> bool:
-        """Whether the instance is out of character, by the scorer or by the judge."""
+        """Return whether the instance is out of character, by the scorer or by the judge."""
         return self.distance > self.threshold or (self.judged is not None and self.judged.drifted)
 
 
 def learn_baseline(answers: Samples, axes: tuple[int, ...], draw: np.random.Generator) -> ProbeBaseline:
-    """The baseline from scores shaped question x answer x axis."""
+    """Learn a baseline from scores with the shape question x answer x axis."""
     if answers.shape[0] != len(PROBES) or answers.shape[1] < ANSWERS:
         raise errors.InputInvalid(
             f"a baseline holds {ANSWERS} answers to each of {len(PROBES)} questions, not "
@@ -83,16 +83,14 @@ def judge_answers(baseline: ProbeBaseline, answers: Samples) -> ProbeVerdict:
 
 
 def _mean_distance(deviations: Samples, precision: Samples) -> Samples:
-    """How far the mean deviation lies, in units of the scatter of such a mean: a shift that all answers
-    share.
-    """
+    """Measure how far all answers are shifted together, in units of the scatter of their mean."""
     mean = deviations.mean(axis=-2)
     weighed = (precision @ mean[..., None])[..., 0]
     return np.asarray(deviations.shape[-2] * (weighed * mean).sum(axis=-1))
 
 
 def _fit_answers(answers: Samples) -> tuple[Samples, Samples]:
-    """The mean answer to each question, and the precision of the scatter around it."""
+    """Return the mean answer to each question, and the precision of the scatter around it."""
     *stack, questions, count, axes = answers.shape
     centres = answers.mean(axis=-2)
     # The mean was taken from the same answers, so each deviation is a little too small.
@@ -103,7 +101,7 @@ def _fit_answers(answers: Samples) -> tuple[Samples, Samples]:
 
 
 def _bootstrap_threshold(answers: Samples, draw: np.random.Generator) -> float:
-    """What a healthy instance exceeds in one of a hundred.
+    """Find the distance that a healthy instance exceeds in one confirmation of a hundred.
 
     Again and again one answer to each question plays the suspect and the others are the baseline, so that
     the error of a centre and a scatter estimated from so few answers is in the threshold too.

@@ -31,7 +31,7 @@ class ConsistencyEstimate:
 
     @property
     def score(self) -> float:
-        """In the range from 0 to 1 for dashboards: worse than strangers is shown as 0."""
+        """Map the estimate to the range from 0 to 1 for dashboards. Worse than strangers is 0."""
         return min(1.0, max(0.0, self.ccc))
 
 

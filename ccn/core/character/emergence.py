@@ -34,7 +34,7 @@ class EmergenceEstimate:
 
     @property
     def score(self) -> float:
-        """In the range from 0 to 1 for dashboards, one half where psi equals chance: the logistic of it."""
+        """Map the estimate to the range from 0 to 1 with the logistic function; 0.5 is psi by chance."""
         return 1 / (1 + math.exp(-max(-50.0, min(50.0, self.psi - self.by_chance))))
 
 
@@ -65,7 +65,7 @@ def compute_psi(whole: Samples, parts: list[Samples]) -> float:
 
 
 def _lagged_information(source: Samples, target: Samples) -> float:
-    """What the past of one series says about the present of another, in nats."""
+    """Measure what the past of one series says about the present of another, in nats."""
     pair = np.column_stack([source[:-1], target[1:]])
     if not pair.var(axis=0).all():
         return 0.0
@@ -80,7 +80,7 @@ def _psi_by_chance(whole: Samples, parts: list[Samples], draw: np.random.Generat
 
 
 def _principal_direction(consensus: Samples) -> Samples:
-    """The first principal component, with its largest entry positive so that it has one sign."""
+    """Return the first principal component, with the sign that makes its largest entry positive."""
     _, vectors = np.linalg.eigh(gaussian.shrink_covariance(consensus))
     first = vectors[:, -1]
     return np.asarray(first * np.sign(first[np.argmax(np.abs(first))]))

@@ -16,7 +16,7 @@ Samples = npt.NDArray[np.float64]
 
 
 def shrink_covariance(samples: Samples) -> Samples:
-    """The covariance of the columns, shrunk as far as the data ask for; of a stack of samples, of each."""
+    """Estimate the covariance of the columns, shrunk as far as the data require. A stack gives a stack."""
     count, size = samples.shape[-2:]
     centred = samples - samples.mean(axis=-2, keepdims=True)
     sample = centred.swapaxes(-1, -2) @ centred / count
@@ -31,12 +31,12 @@ def shrink_covariance(samples: Samples) -> Samples:
 
 
 def invert_covariance(covariance: Samples) -> Samples:
-    """The precision: what makes a deviation count by how unusual it is."""
+    """Return the precision, which weighs a deviation by how unusual it is."""
     return np.asarray(np.linalg.inv(covariance), dtype=np.float64)
 
 
 def mutual_information(covariance: Samples, first: list[int], second: list[int]) -> float:
-    """The mutual information in nats between two groups of jointly Gaussian variables."""
+    """Measure the mutual information in nats between two groups of jointly Gaussian variables."""
     return 0.5 * (
         _log_determinant(covariance, first)
         + _log_determinant(covariance, second)
@@ -45,12 +45,12 @@ def mutual_information(covariance: Samples, first: list[int], second: list[int])
 
 
 def pair_with_past(series: Samples) -> Samples:
-    """Each moment beside the one before it: columns of the past, then columns of the present."""
+    """Pair each moment with the one before it: columns of the past, then columns of the present."""
     return np.hstack([series[:-1], series[1:]])
 
 
 def standardise_columns(series: Samples) -> Samples:
-    """Each column with mean 0 and variance 1; a column that never moves stays 0."""
+    """Give each column mean 0 and variance 1. A column that never changes stays 0."""
     spread = series.std(axis=0)
     return np.asarray((series - series.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
 

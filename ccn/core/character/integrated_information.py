@@ -53,7 +53,7 @@ class IntegrationEstimate:
 
     @property
     def score(self) -> float:
-        """In the range from 0 to 1 for dashboards: 1 - exp(-phi), and 0 where phi is not positive."""
+        """Map the estimate to the range from 0 to 1 for dashboards: 1 - exp(-phi), and 0 below 0."""
         return -math.expm1(-max(0.0, self.phi))
 
 
@@ -80,7 +80,7 @@ def estimate_phi(series: Samples, draw: np.random.Generator) -> IntegrationEstim
 
 
 def find_minimum_cut(joint: Samples) -> Cut:
-    """The cut of minimum information. `joint` is the covariance of all pasts, then all presents."""
+    """Find the cut of minimum information. `joint` is the covariance of all pasts, then all presents."""
     size = len(joint) // 2
     past, now = joint[:size, :size], joint[size:, size:]
     pairs = [(each, size + each) for each in range(size)]
@@ -114,7 +114,7 @@ def _log_minors(
     within: tuple[int, ...],
     without: tuple[int, ...] = (),
 ) -> Logs:
-    """The log determinant of a principal minor for every subset of variables, at once.
+    """Compute the log determinant of a principal minor for every subset of variables at once.
 
     Of the rows of each variable in the subset those at the places `within` belong to the minor, of each
     other one those at `without`. Bit k of a result's place says whether variable k is in the subset. Each

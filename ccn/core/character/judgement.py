@@ -33,7 +33,7 @@ class JudgeVerdict:
 
     @property
     def drifted(self) -> bool:
-        """Whether the instance is out of character."""
+        """Return whether the instance is out of character."""
         return self.distance > self.threshold
 
 
@@ -59,7 +59,7 @@ def compare_judgements(usual: Samples, suspect: Samples, draw: np.random.Generat
 
 
 def _draw_limit(compared: int, freedom: int, draw: np.random.Generator) -> float:
-    """What one healthy judgement in two hundred exceeds: the root of a quantile of an F distribution."""
+    """Draw the distance that one healthy judgement in two hundred exceeds, from an F distribution."""
     above = draw.chisquare(compared, _TRIALS) / compared
     below = draw.chisquare(freedom, _TRIALS) / freedom
     return float(np.sqrt(np.quantile(above / below, 1 - FALSE_ALARMS)))

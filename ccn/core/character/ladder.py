@@ -29,7 +29,7 @@ class LadderStep(StrEnum):
 
 
 def next_step(done: Sequence[LadderStep]) -> LadderStep:
-    """The step for a confirmed instance after what was done about it since it was last in character."""
+    """Return the next step for a confirmed instance, after the steps since it was last in character."""
     if LadderStep.REANCHOR not in done:
         return LadderStep.REANCHOR
     if list(done).count(LadderStep.REINITIALISE) < TRIES:
@@ -38,5 +38,5 @@ def next_step(done: Sequence[LadderStep]) -> LadderStep:
 
 
 def count_touchable(instances: int, touched: int) -> int:
-    """How many more instances of a character may be touched in this window: floor((N - 1) / 3) in all."""
+    """Return how many more of N instances may be touched in this window: floor((N - 1) / 3) in all."""
     return max(0, (instances - 1) // 3 - touched)

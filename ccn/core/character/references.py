@@ -22,7 +22,7 @@ LEAST = 10
 
 
 def measure_distance(here: Row, there: Row) -> float | None:
-    """How far apart two vectors are; None if they share no axis."""
+    """Measure how far apart two vectors are. Return None if they share no axis."""
     shared = ~np.isnan(here) & ~np.isnan(there)
     if not shared.any():
         return None
@@ -30,7 +30,7 @@ def measure_distance(here: Row, there: Row) -> float | None:
 
 
 def distance_from_past(scores: Samples) -> float | None:
-    """How far the last messages of an instance are from all before; None while there are too few."""
+    """Measure how far the last messages are from all before. Return None if there are too few."""
     recent = min(RECENT, len(scores) // 2)
     if recent < LEAST:
         return None
@@ -38,7 +38,7 @@ def distance_from_past(scores: Samples) -> float | None:
 
 
 def mean_axes(scores: Samples) -> Row:
-    """Each axis over the rows that show it; NaN where none does."""
+    """Average each axis over the rows that show it. An axis that no row shows is NaN."""
     shown = ~np.isnan(scores)
     counts = shown.sum(axis=0)
     total = np.where(shown, scores, 0).sum(axis=0)

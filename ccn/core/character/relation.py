@@ -48,14 +48,14 @@ class Reputation:
     broken: float = 0.0
 
     def after_event(self, *, kept: bool) -> Reputation:
-        """One event later."""
+        """Return the reputation after one more event."""
         if kept:
             return Reputation(self.kept * MEMORY + 1, self.broken * MEMORY)
         return Reputation(self.kept * MEMORY, self.broken * MEMORY + 1)
 
     @property
     def expected(self) -> float:
-        """The mean of the Beta distribution; one half while nothing is known."""
+        """Return the mean of the Beta distribution, which is one half while nothing is known."""
         return (self.kept + 1) / (self.kept + self.broken + 2)
 
 
@@ -71,7 +71,7 @@ class ScoredExchange:
 def measure_relation(
     exchanges: Sequence[ScoredExchange], checks: Iterable[bool], commitments: Iterable[bool]
 ) -> Vector:
-    """The relational state; an axis of which nothing is known yet is None."""
+    """Measure the relational state. An axis is None while nothing is known of it."""
     recent = exchanges[-WINDOW:]
     replies = [each for each in recent if each.replied]
     scored = [each.scores for each in replies if each.scores is not None]
@@ -88,7 +88,7 @@ def measure_relation(
 
 
 def is_sycophantic(reply: str) -> bool:
-    """Whether a reply opens by flattering or by giving in."""
+    """Return whether a reply opens with flattery or by giving in."""
     return _FLATTERY.match(reply) is not None
 
 
@@ -106,7 +106,7 @@ def measure_reciprocity(exchanges: Sequence[ScoredExchange]) -> float | None:
 
 
 def measure_attunement(exchanges: Sequence[ScoredExchange]) -> float | None:
-    """The mean likeness of replies to what came just before, each word by how rare it is in this window."""
+    """Average how much replies resemble the message before. Rare words of this window weigh more."""
     pairs = [(_split_words(each.asked), _split_words(each.replied)) for each in exchanges if each.replied]
     spread = Counter(word for pair in pairs for side in pair for word in set(side))
     rarity = {word: math.log((1 + 2 * len(pairs)) / (1 + count)) + 1 for word, count in spread.items()}

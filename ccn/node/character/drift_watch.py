@@ -1,11 +1,10 @@
-"""Watching the instances of this node for drift, message by message, against what is usual for the
-character.
+"""Watching the instances of this node for drift, message by message, against the character's baseline.
 
-The baseline is learnt from messages of the character's healthy instances, from several conversations, since
-one alone has too few topics, and of several people, of each a share (`baseline_shares`). One of fewer
-people than speak with the character by now holds no longer. Until another one is learnt there is no alarm:
-the drift from the round's median and from the charter are shown all the same. Separate from `restoration`,
-which acts.
+A baseline is learnt from messages of the character's healthy instances. They come from several
+conversations, because one alone has too few topics, and from several people, with a share of each
+(`baseline_shares`). A baseline holds no longer once more people speak with the character than it covers.
+Until another one is learnt, there is no alarm, but the drift from the median and from the charter are shown
+all the same. Separate from `restoration`, which acts.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ LEARNT_FROM = 480
 CONVERSATIONS = 4
 """A baseline of fewer conversations knows too few topics."""
 REPLAYED = 60
-"""Messages that still weigh when an instance is watched anew."""
+"""Messages that are replayed when this node begins to watch an instance."""
 _WATCHED = 20_000
 _LOOK_AGAIN = 20
-"""Messages of a character between two looks whether more can be learnt, or who else speaks with it."""
+"""Messages of a character between two checks whether a better baseline can be learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class DriftAlarm:
 
 @dataclass(frozen=True, slots=True)
 class UsualScatter:
-    """A baseline that holds, and of how many people it is."""
+    """A baseline that holds, and the number of people it was learnt from."""
 
     baseline: AlarmBaseline
     owners: int
@@ -64,7 +63,7 @@ class UsualScatter:
 
 
 class DriftWatch:
-    """What one node has seen of its instances since they came here."""
+    """Watches the instances of one node since they came here."""
 
     def __init__(
         self,
@@ -81,33 +80,33 @@ class DriftWatch:
         self._patience: dict[tuple[CharacterId, str], int] = {}
 
     async def watch_reply(self, scored: ScoredReply) -> None:
-        """One more message; raises the alarm when they add up to too much."""
+        """Watch one more message, and raise an alarm if the messages add up to too much."""
         instance = scored.instance
         baseline = await self.find_baseline(instance)
         if baseline is None:
             return
         watch, by = self._watched.pop(instance.id, (None, None))
         if watch is None or by is not baseline:
-            watch = await self._replay_messages(instance, baseline)  # this message is already among them
+            watch = await self._replay_messages(instance, baseline)  # which include this message
         else:
             watch = alarm.follow_message(watch, baseline, baselines.vectors_to_samples([scored.scores])[0])
         self._watched[instance.id] = watch, baseline
         if alarm.is_raised(watch, baseline) and instance.status is not InstanceStatus.QUARANTINED:
-            # One alarm for what has added up so far.
+            # Start again, so that what has added up so far raises one alarm only.
             self._watched[instance.id] = Watch.start(baseline), baseline
             self._raise_alarm(
                 DriftAlarm(instance, alarm.measure_distance(watch, baseline), baseline.threshold)
             )
 
     def forget_instance(self, instance: InstanceId) -> None:
-        """What it said before counts no longer: it was restored, or cleared."""
+        """Forget what an instance said before, because it was restored or cleared."""
         self._watched.pop(instance, None)
 
     async def find_baseline(self, instance: Instance) -> AlarmBaseline | None:
-        """What is usual for the character under its model; None while too little is known."""
+        """Find what is usual for the character under its model, or None while too little is known."""
         which = (instance.character, instance.model)
         known = self._usual.get(which)
-        if known is not None and known.owners >= SHARED:  # more it never takes
+        if known is not None and known.owners >= SHARED:  # no baseline needs more owners
             return known.baseline
         if self._patience.get(which, 0) > 0:
             self._patience[which] -= 1
@@ -125,27 +124,28 @@ class DriftWatch:
         return known.baseline
 
     async def _find_or_learn(self, instance: Instance) -> baselines.Baseline | None:
-        """The newest baseline, unless it is of too few people; then another one, if it can be learnt."""
+        """Find the newest baseline, or learn another one if that has too few people."""
         kept = await baselines.load_newest(
             self._pool, instance.character, BaselineKind.MESSAGES, scorer=self._scorer, model=instance.model
         )
         if kept is not None and (kept.owners or 1) >= SHARED:
             return kept
-        heard = await load_replies(self._pool, instance.character, self._scorer, instance.model)
-        of_each = [*Counter(who for who, _ in heard).values()]
-        if kept is not None and (kept.owners or 1) >= baseline_shares.owners_needed(of_each):
+        replies = await load_replies(self._pool, instance.character, self._scorer, instance.model)
+        counts = [*Counter(owner for owner, _ in replies).values()]
+        if kept is not None and (kept.owners or 1) >= baseline_shares.owners_needed(counts):
             return kept
-        return await self._learn_baseline(instance, heard, baseline_shares.largest_portion(of_each))
+        return await self._learn_baseline(instance, replies, baseline_shares.largest_portion(counts))
 
     async def _learn_baseline(
-        self, instance: Instance, heard: Sequence[tuple[UserId, VectorState]], each_gives: int
+        self, instance: Instance, replies: Sequence[tuple[UserId, VectorState]], portion: int
     ) -> baselines.Baseline | None:
+        """Learn a baseline from at most `portion` replies of each owner, or return None if too few."""
         given, taken = Counter[UserId](), list[VectorState]()
-        for who, said in heard:
-            if given[who] < each_gives:
-                given[who] += 1
-                taken.append(said)
-        if len(taken) < alarm.LEAST or len({each.conversation for each in taken}) < CONVERSATIONS:
+        for owner, state in replies:
+            if given[owner] < portion:
+                given[owner] += 1
+                taken.append(state)
+        if len(taken) < alarm.LEAST or len({state.conversation for state in taken}) < CONVERSATIONS:
             return None
         learnt = baselines.Baseline(
             instance.character,
@@ -155,7 +155,7 @@ class DriftWatch:
             self._now(),
             instance.plate_version,
             self._seed(),
-            baselines.vectors_to_samples([each.vector for each in taken]),
+            baselines.vectors_to_samples([state.vector for state in taken]),
             len(given),
         )
         await baselines.keep_baseline(self._pool, learnt)
@@ -169,16 +169,14 @@ class DriftWatch:
         return learnt
 
     async def _replay_messages(self, instance: Instance, baseline: AlarmBaseline) -> Watch:
-        """What its messages since the last thing done about it add up to: it may have come from another
-        node.
-        """
-        done = await restorations.list_of_instance(self._pool, instance.id)
+        """Replay the messages since the last step, because another node may have watched the instance."""
+        steps = await restorations.list_of_instance(self._pool, instance.id)
         since = max(
-            (each.at for each in done if each.step != restorations.NOTE), default=instance.spawned_at
+            (step.at for step in steps if step.step != restorations.NOTE), default=instance.spawned_at
         )
-        heard = await vectors.load_scored(self._pool, instance.conversation, self._scorer, last=REPLAYED)
+        scored = await vectors.load_scored(self._pool, instance.conversation, self._scorer, last=REPLAYED)
         watch = Watch.start(baseline)
-        for row in baselines.vectors_to_samples([each.vector for each in heard if each.at >= since]):
+        for row in baselines.vectors_to_samples([state.vector for state in scored if state.at >= since]):
             watch = alarm.follow_message(watch, baseline, row)
         return watch
 
@@ -186,10 +184,10 @@ class DriftWatch:
 async def load_replies(
     pool: Pool, of: CharacterId, scorer: str, model: str
 ) -> list[tuple[UserId, VectorState]]:
-    """What a baseline of a character can be learnt from, with whose conversation each reply was in."""
-    found = await vectors.load_scored_by(pool, of, scorer, model, last=LEARNT_FROM)
-    return [each for each in found if _shows_what_decides(each[1])]
+    """Load what a baseline of a character can be learnt from: replies, each with its owner."""
+    replies = await vectors.load_scored_by(pool, of, scorer, model, last=LEARNT_FROM)
+    return [(owner, state) for owner, state in replies if _shows_deciding_axes(state)]
 
 
-def _shows_what_decides(said: VectorState) -> bool:
-    return all(said.vector.millionths[axis] is not None for axis in axes.DECIDING)
+def _shows_deciding_axes(state: VectorState) -> bool:
+    return all(state.vector.millionths[axis] is not None for axis in axes.DECIDING)

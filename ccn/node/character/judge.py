@@ -24,10 +24,10 @@ class JudgingModel(Protocol):
     async def ask_structured(
         self, call: Call, schema: Mapping[str, object], who: Payer
     ) -> Mapping[str, Any]:
-        """A reply that is an object of this JSON schema."""
+        """Return a reply that is an object of this JSON schema."""
 
     async def is_short(self, who: Payer) -> bool:
-        """Whether the budgets of the day may not hold much more."""
+        """Return whether the budgets of the day may not cover much more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class Judge:
 
     @property
     def version(self) -> str:
-        """What judgements are kept under: those of another model are not compared with these."""
+        """Return the name for judgements. Those of another model are not compared with these."""
         return judge.version_of(self.name)
 
     async def is_affordable(self, payer: Payer) -> bool:
-        """Whether a judgement leaves enough of the day's budgets for those who talk."""
+        """Return whether a judgement leaves enough of the day's budgets for conversations."""
         return not await self.model.is_short(payer)
 
     async def judge_messages(self, texts: Sequence[str], payer: Payer) -> Vector:
-        """Score at most ten messages by one writer; an axis is None where most answers could not see it."""
+        """Score at most ten messages by one writer. An axis is None if most answers could not see it."""
         call, answers = judge.make_question(self.name, texts), list[TextScores]()
         for _ in range(judge.ANSWERS):  # one after the other: the first fills the provider's cache
             answer = await self.model.ask_structured(call, judge.SCHEMA, payer)

@@ -1,9 +1,9 @@
-"""Asking the probes: of the character as its plate alone makes it, for the baseline, and of a suspect.
+"""Asking the probes: of the character under its plate alone, for a baseline, and of a suspected instance.
 
-Answers are scored and forgotten: they are no messages, and nobody's conversation. A baseline asks each
-question five times under the bare plate; every asking carries its number, so that no two are the same
-request. Calls are paid for by the conversation they are made for. Where a judge is set, it scores the same
-answers on the axes that no scorer of texts can.
+Answers are scored and not stored, because they are no messages of a conversation. A baseline asks each
+question five times under the plate alone. Each question carries its number, so that no two requests are the
+same. The conversation for which a call is made pays for it. If a judge is set, it scores the same answers
+on the axes that no scorer of texts can see.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from ccn.store.conversations.instances import Instance
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 4
-"""Answers that are waited for together."""
+"""Most probes that are asked at the same time."""
 _PLATES_KEPT = 64
 
 
 class Probes:
-    """What a node asks to find out who is out of character."""
+    """Asks probes, to find out whether an instance is out of character."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Probes:
         return replace(verdict, judged=await self._judge_or_pass(answers, instance))
 
     async def load_baseline(self, instance: Instance) -> ProbeBaseline:
-        """How the character answers the probes when it is well; asked for once, and kept."""
+        """Load how the character answers the probes when it is well; ask once and store the answers."""
         which = (instance.character, instance.model, instance.plate_version)
         if which not in self._known:
             kept = await baselines.load_newest(
@@ -113,9 +113,9 @@ class Probes:
         return judgement.compare_judgements(kept.scores, suspect, np.random.default_rng(kept.seed))
 
     async def _load_judgements(self, judge: Judge, instance: Instance) -> baselines.Baseline:
-        """Load how the judge found the character when it was well; ask the plate again where it never was.
+        """Load how the judge scored the character when it was well. If it never did, ask the plate again.
 
-        Answers are not kept, so those that the scorer's baseline is of cannot be judged afterwards.
+        Answers are not stored, so those of the scorer's baseline cannot be judged afterwards.
         """
         kept = await baselines.load_newest(
             self._pool,
@@ -180,7 +180,7 @@ class Probes:
         return [first, *await asyncio.gather(*map(ask_in_turn, calls[1:]))]
 
     async def _score_answers(self, answers: Sequence[str]) -> Samples:
-        """Score in a thread: one row an answer."""
+        """Score the answers in a thread, one row for each."""
         vectors = [await asyncio.to_thread(self._scorer.score, answer) for answer in answers]
         return baselines.vectors_to_samples(vectors)
 

@@ -1,10 +1,10 @@
-"""Bringing an instance back to character: confirmed first, never silently, never too many at once.
+"""Bringing an instance back to character: after a confirmation, in the record, and few at a time.
 
     alarm ──> noted ──> probes ──┬──> cleared: it only talked of something else
                                  └──> re-anchored ──> probes ──> re-initialised, at most thrice
 
-After each step the probes are put again, so that no further step is taken than was needed. Words that were
-said stay as they are: a step changes what the next prompt shows, or who speaks, and can be taken back.
+After each step the probes are asked again, so that no step is taken that is not needed. Messages stay as
+they are. A step changes what the next prompt shows, or which instance speaks, and it can be taken back.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ from ccn.store.writing.writer import Writer
 log = structlog.get_logger(__name__)
 
 WINDOW = timedelta(hours=1)
-"""How long an instance that something was done to counts against the room for others."""
+"""How long an instance that was touched counts against the number that may be touched."""
 WAITING_LIMIT = 256
 TRIES = 5
-"""How often a reminder is set beside what the turns of its instance hold fast at the same time."""
+"""How often setting a reminder is tried while turns of the instance move the anchor at the same time."""
 _LOOK_S = 2.0
-"""How often restorations are looked for that somebody began and did not end."""
+"""How often interrupted restorations are looked for."""
 
 
 class AlarmQueue(asyncio.Queue[DriftAlarm]):
-    """The alarms that wait to be looked into."""
+    """The alarms that wait to be handled."""
 
     def raise_alarm(self, alarm: DriftAlarm) -> None:
-        """Take an alarm; while too many wait, the next message of that instance raises it again."""
+        """Queue an alarm. If too many wait, drop it: the next message of that instance raises it again."""
         try:
             self.put_nowait(alarm)
         except asyncio.QueueFull:
@@ -59,7 +59,7 @@ class AlarmQueue(asyncio.Queue[DriftAlarm]):
 
 @dataclass(frozen=True, slots=True)
 class Restorer:
-    """What this node does about its own instances, one after the other."""
+    """Restores the instances of this node, one after the other."""
 
     pool: Pool
     writer: Writer
@@ -71,7 +71,7 @@ class Restorer:
     alarms: AlarmQueue
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look into one alarm after the other, until told to stop."""
+        """Handle one alarm after the other, until told to stop."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -88,42 +88,48 @@ class Restorer:
 
     async def restore_instance(self, alarm: DriftAlarm) -> Instance:
         """Note the alarm, confirm it, and climb the ladder as far as it takes."""
-        here = await instances.load_instance(self.pool, alarm.instance.id)
-        await self._keep_note(here, NOTE, alarm.reason, alarm.distance, alarm.threshold)
-        verdict = await self.probing.examine_instance(here)
+        instance = await instances.load_instance(self.pool, alarm.instance.id)
+        await self._keep_note(instance, NOTE, alarm.reason, alarm.distance, alarm.threshold)
+        verdict = await self.probing.examine_instance(instance)
         while verdict.drifted:
-            done = await self._load_steps(here.id)
+            done = await self._load_steps(instance.id)
             step = ladder.next_step(done)
-            if step is LadderStep.REINITIALISE and step not in done and not await self._is_reminded(here):
-                step = LadderStep.REANCHOR  # noted, and interrupted before it was done
-            if not await self._note_step(here, step, verdict, goes_on=_was_acted_on(done)):
-                log.error("an instance is out of character and is left alone", instance=str(here.id))
+            if (
+                step is LadderStep.REINITIALISE
+                and step not in done
+                and not await self._is_reminded(instance)
+            ):
+                step = LadderStep.REANCHOR  # it was noted, but interrupted before it was done
+            if not await self._note_step(instance, step, verdict, goes_on=_was_acted_on(done)):
+                log.error("an instance is out of character and is left alone", instance=str(instance.id))
                 await self._keep_note(
-                    here,
+                    instance,
                     NOTE,
                     "confirmed, but too many were restored lately: an operator has to look",
                     verdict.distance,
                     verdict.threshold,
                 )
-                return here
-            here = await self._take_step(here, step, _describe_step(step, verdict))
+                return instance
+            instance = await self._take_step(instance, step, _describe_step(step, verdict))
             if step is LadderStep.QUARANTINE:
-                return here
-            verdict = await self.probing.examine_instance(here)
-        return await self._clear_instance(here, verdict)
+                return instance
+            verdict = await self.probing.examine_instance(instance)
+        return await self._clear_instance(instance, verdict)
 
-    async def release_instance(self, instance: InstanceId, by: str, reason: str) -> Instance:
+    async def release_instance(self, instance_id: InstanceId, by: str, reason: str) -> Instance:
         """Let an instance speak again that was quarantined: an operator looked, and it counts anew."""
-        here = await instances.load_instance(self.pool, instance)
-        if here.host != self.writer.node:
-            raise errors.Conflict(f"{here.host} hosts the instance: ask it")
-        if here.status is InstanceStatus.RUNNING and await self._was_released(instance):
-            return here  # asked twice
-        if here.status is not InstanceStatus.QUARANTINED:
-            raise errors.TransitionRefused(f"the instance is {here.status}, not quarantined")
-        released = await self._change_status(here, InstanceStatus.RUNNING, f"released by {by}: {reason}")
-        self.forget_instance(instance)
-        step = RestorationStep(instance, self.now(), RELEASED, reason, by)
+        instance = await instances.load_instance(self.pool, instance_id)
+        if instance.host != self.writer.node:
+            raise errors.Conflict(f"{instance.host} hosts the instance: ask it")
+        if instance.status is InstanceStatus.RUNNING and await self._was_released(instance_id):
+            return instance  # it was released before
+        if instance.status is not InstanceStatus.QUARANTINED:
+            raise errors.TransitionRefused(f"the instance is {instance.status}, not quarantined")
+        released = await self._change_status(
+            instance, InstanceStatus.RUNNING, f"released by {by}: {reason}"
+        )
+        self.forget_instance(instance_id)
+        step = RestorationStep(instance_id, self.now(), RELEASED, reason, by)
         await restorations.keep_step(self.pool, step)
         metrics.count_restoration(RELEASED)
         return released
@@ -133,7 +139,7 @@ class Restorer:
         return bool(done) and done[-1].step == RELEASED
 
     async def _look_into(self, alarm: DriftAlarm, stopping: asyncio.Task[bool]) -> None:
-        """Whatever goes wrong is told, and the next message raises the alarm again."""
+        """Handle one alarm. An error is logged, and the next message raises the alarm again."""
         work = asyncio.create_task(self.restore_instance(alarm))
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -147,99 +153,101 @@ class Restorer:
             log.warning("not restored", instance=str(alarm.instance.id), reason=str(failed))
 
     async def _note_step(
-        self, here: Instance, step: LadderStep, verdict: ProbeVerdict, *, goes_on: bool
+        self, instance: Instance, step: LadderStep, verdict: ProbeVerdict, *, goes_on: bool
     ) -> bool:
-        """Note a step before it is taken; whether it may be taken, as it may where another one was."""
+        """Note a step before it is taken. Return whether it may be taken; a further step always may."""
         taken = RestorationStep(
-            here.id, self.now(), step, _describe_step(step, verdict), self.writer.node,
+            instance.id, self.now(), step, _describe_step(step, verdict), self.writer.node,
             verdict.distance, verdict.threshold,
         )  # fmt: skip
         if goes_on:
             await restorations.keep_step(self.pool, taken)
         else:
             alive = [
-                each for each in await instances.list_alive(self.pool) if each.character == here.character
+                each
+                for each in await instances.list_alive(self.pool)
+                if each.character == instance.character
             ]
             most, since = ladder.count_touchable(len(alive), 0), taken.at - WINDOW
-            if not await restorations.keep_step_within(self.pool, taken, here.character, since, most):
+            if not await restorations.keep_step_within(self.pool, taken, instance.character, since, most):
                 return False
         metrics.count_restoration(step)
         return True
 
-    async def _take_step(self, here: Instance, step: LadderStep, reason: str) -> Instance:
-        log.warning("an instance is brought back to character", instance=str(here.id), step=step)
+    async def _take_step(self, instance: Instance, step: LadderStep, reason: str) -> Instance:
+        log.warning("an instance is brought back to character", instance=str(instance.id), step=step)
         match step:
             case LadderStep.QUARANTINE:
-                return await self._change_status(here, InstanceStatus.QUARANTINED, reason)
+                return await self._change_status(instance, InstanceStatus.QUARANTINED, reason)
             case LadderStep.REINITIALISE:
-                return await self._begin_again(here, reason)
+                return await self._begin_again(instance, reason)
             case _:
-                here = await self._change_status(here, InstanceStatus.RESTORING, reason)
-                await self._set_reminder(here)
-                return here
+                instance = await self._change_status(instance, InstanceStatus.RESTORING, reason)
+                await self._set_reminder(instance)
+                return instance
 
-    async def _set_reminder(self, here: Instance) -> None:
-        """Its state and a reminder of the plate stand in every prompt from now on.
+    async def _set_reminder(self, instance: Instance) -> None:
+        """Put the state and a reminder of the plate into every prompt from now on.
 
-        The turns of the instance go on, and may hold fast another state at the same moment.
+        The turns of the instance go on, and may move the anchor at the same moment. Then try again.
         """
         for left in reversed(range(TRIES)):
             state, related, conversation, held = await asyncio.gather(
-                vectors.load_latest(self.pool, here.conversation),
-                vectors.load_relational(self.pool, here.conversation),
-                conversations.load_conversation(self.pool, here.conversation),
-                anchors.load_anchor(self.pool, here.conversation),
+                vectors.load_latest(self.pool, instance.conversation),
+                vectors.load_relational(self.pool, instance.conversation),
+                conversations.load_conversation(self.pool, instance.conversation),
+                anchors.load_anchor(self.pool, instance.conversation),
             )
             if held is None:
                 return
             measured = MeasuredStates(state.vector if state else None, related.vector if related else None)
             fresh = anchor.refresh_anchor(held, measured, conversation.head_seq + 1, ordered=True)
             try:
-                await self.writer.submit(KeepAnchor(here.conversation, fresh, here.epoch))
+                await self.writer.submit(KeepAnchor(instance.conversation, fresh, instance.epoch))
             except errors.Conflict as other:
                 if isinstance(other, errors.StaleHost) or not left:
                     raise
             else:
                 return
 
-    async def _is_reminded(self, here: Instance) -> bool:
-        held = await anchors.load_anchor(self.pool, here.conversation)
+    async def _is_reminded(self, instance: Instance) -> bool:
+        held = await anchors.load_anchor(self.pool, instance.conversation)
         return held is None or any(state.reminder for state in held.states)
 
-    async def _begin_again(self, here: Instance, reason: str) -> Instance:
-        """Another instance takes over the conversation with all its history, and is interviewed.
+    async def _begin_again(self, instance: Instance, reason: str) -> Instance:
+        """Spawn another instance that takes over the conversation with all its history.
 
         Turns that wait or run are the new one's: they come under its epoch in the same transaction.
         """
-        ended = await self.writer.submit(ChangeInstance(here, InstanceStatus.TERMINATED, reason))
+        ended = await self.writer.submit(ChangeInstance(instance, InstanceStatus.TERMINATED, reason))
         self.hosting.drop_instance(ended.conversation, ended.epoch)
         self.forget_instance(ended.id)
         return await self.spawning.spawn_instance(
             await conversations.load_conversation(self.pool, ended.conversation)
         )
 
-    async def _clear_instance(self, here: Instance, verdict: ProbeVerdict) -> Instance:
+    async def _clear_instance(self, instance: Instance, verdict: ProbeVerdict) -> Instance:
         await self._keep_note(
-            here,
+            instance,
             CLEARED,
             f"its probes are answered as usual{_describe_judgement(verdict)}",
             verdict.distance,
             verdict.threshold,
         )
-        self.forget_instance(here.id)
-        if here.status is InstanceStatus.RESTORING:
-            return await self._change_status(here, InstanceStatus.RUNNING, "in character again")
-        return here
+        self.forget_instance(instance.id)
+        if instance.status is InstanceStatus.RESTORING:
+            return await self._change_status(instance, InstanceStatus.RUNNING, "in character again")
+        return instance
 
-    async def _change_status(self, here: Instance, status: InstanceStatus, reason: str) -> Instance:
-        changed = await self.writer.submit(ChangeInstance(here, status, reason))
+    async def _change_status(self, instance: Instance, status: InstanceStatus, reason: str) -> Instance:
+        changed = await self.writer.submit(ChangeInstance(instance, status, reason))
         if self.hosting.find_hosted(changed.conversation) is not None:
             self.hosting.host_instance(changed)
         return changed
 
     async def _keep_note(
         self,
-        here: Instance,
+        instance: Instance,
         step: str,
         reason: str,
         distance: float | None,
@@ -247,12 +255,12 @@ class Restorer:
     ) -> None:
         await restorations.keep_step(
             self.pool,
-            RestorationStep(here.id, self.now(), step, reason, self.writer.node, distance, threshold),
+            RestorationStep(instance.id, self.now(), step, reason, self.writer.node, distance, threshold),
         )
         metrics.count_restoration(step)
 
     async def _load_steps(self, instance: InstanceId) -> list[LadderStep]:
-        """What was done about the conversation's instances since one of them was last in character."""
+        """Load what was done about the conversation's instances since one of them was last in character."""
         done = list[LadderStep]()
         for each in await restorations.list_of_conversation(self.pool, instance):
             if each.step in {CLEARED, RELEASED}:
@@ -262,7 +270,7 @@ class Restorer:
         return done
 
     async def _resume_interrupted(self) -> None:
-        """Instances that were being restored when this node, or their host before it, stopped."""
+        """Resume restorations that ended in the middle when this node or an earlier host stopped."""
         try:
             for each in await instances.list_alive(self.pool, host=self.writer.node):
                 hosted = self.hosting.find_hosted(each.conversation)
@@ -273,7 +281,7 @@ class Restorer:
                 ):
                     self.alarms.raise_alarm(DriftAlarm(each, reason="its restoration was interrupted"))
         except errors.CCNError as failed:
-            log.warning("no look at interrupted restorations", reason=str(failed))
+            log.warning("could not look for interrupted restorations", reason=str(failed))
 
 
 def _describe_step(step: LadderStep, verdict: ProbeVerdict) -> str:
@@ -289,5 +297,5 @@ def _describe_judgement(verdict: ProbeVerdict) -> str:
 
 
 def _was_acted_on(done: list[LadderStep]) -> bool:
-    """Whether something was already done about it."""
+    """Return whether anything was done about it after the note."""
     return any(step is not LadderStep.NOTE for step in done)

@@ -34,7 +34,7 @@ tier 2 bring theirs along.
 
 
 def load(name: str = DEFAULT, model: Path | None = None, heads: Path | None = None) -> Scorer:
-    """The scorer of this name. Tier 2 needs the folder of a model, and heads, which lie there too."""
+    """Load the scorer of this name. Tier 2 needs the folder of a model, which also has the heads."""
     tier = name.partition("/")[0]
     if tier == dense.TIER:
         scorer: Scorer = _load_embedded(model, heads)
@@ -49,7 +49,7 @@ def load(name: str = DEFAULT, model: Path | None = None, heads: Path | None = No
 
 
 def heads_path(model: Path) -> Path:
-    """Where the heads for a model lie unless somebody says otherwise."""
+    """Return where the heads of a model are, unless another path is set."""
     return model / f"{dense.TIER}.heads"
 
 
@@ -62,18 +62,18 @@ class QuantisedScorer:
 
     @property
     def version(self) -> str:
-        """What the nodes agreed to measure with."""
+        """Return the version, which the nodes agreed on."""
         return self.scorer.version
 
     def score(self, text: str) -> Vector:
-        """The scores on the grid of millionths; all None where the text is too short to tell."""
+        """Score a text in millionths. All axes are None if the text is too short to tell."""
         return axes.quantise_scores(self.scorer.score(text).scores)
 
 
 def load_quantised(
     name: str = DEFAULT, model: Path | None = None, heads: Path | None = None
 ) -> QuantisedScorer:
-    """The scorer of this name, for vectors, with its De."""
+    """Load the scorer of this name for vectors, with its distance of strangers."""
     scorer = load(name, model, heads)
     known = scorer.strangers if isinstance(scorer, dense.EmbeddingScorer) else None
     return QuantisedScorer(scorer, STRANGERS.get(scorer.version.partition("+")[0], known))
@@ -86,7 +86,7 @@ def distance_of_strangers(scorer: object) -> float | None:
 
 @cache
 def _load_trained(version: str) -> LinearScorer:
-    """The committed weights; a file that differs is refused."""
+    """Load the committed weights. A file with other weights is refused."""
     name = version.replace("/", "-") + ".weights"
     weights = linear.parse_weights(
         resources.files("ccn.core.character.scoring").joinpath(name).read_bytes()

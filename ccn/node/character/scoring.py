@@ -1,10 +1,9 @@
-"""From a committed reply to the state of its instance: scored, smoothed, kept with its leaf, and watched.
+"""From a committed reply to the state of its instance: scored, smoothed, stored with its leaf, and watched.
 
-Off the way of a message: nobody waits for a score, and a queue that is full drops the oldest, which costs a
-measurement and nothing else. One task scores in the order of the replies, because a state follows from the
-one before it.
+No message waits for a score. A full queue drops the oldest reply, which only costs a measurement. One task
+scores in the order of the replies, because each state follows from the one before it.
 
-    reply ──> scores ──> state, sealed ──> relational state ──> whoever watches for drift
+    reply ──> scores ──> state, sealed ──> relational state ──> drift watch
 """
 
 from __future__ import annotations
@@ -36,24 +35,24 @@ WAITING_LIMIT = 10_000
 
 
 class VectorScorer(Protocol):
-    """Text in, sixteen scores out."""
+    """Scores a text on sixteen axes."""
 
     @property
     def version(self) -> str:
-        """What the nodes agreed to measure with."""
+        """Return the version, which the nodes agreed on."""
 
     def score(self, text: str) -> Vector:
-        """The axes of one message; all None where it is too short to tell."""
+        """Score one message. All axes are None if it is too short to tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unmeasured:
-    """For nodes that measure nothing: every axis of every text stays unknown."""
+    """The scorer of nodes that measure nothing. Every axis of every text stays unknown."""
 
     version: str = "none"
 
     def score(self, text: str) -> Vector:
-        """Nothing observed."""
+        """Observe nothing."""
         del text
         return Vector((None,) * len(AXES))
 
@@ -63,7 +62,7 @@ UNMEASURED = Unmeasured()
 
 @dataclass(frozen=True, slots=True)
 class ScoredReply:
-    """A reply, measured."""
+    """A reply with its scores, and the state after it."""
 
     instance: Instance
     seq: int
@@ -85,7 +84,7 @@ class ReplyScoring:
         self._idle.set()
 
     def enqueue(self, instance: Instance | None, reply: Message) -> None:
-        """Take a committed reply; of too many the oldest is dropped. Without instance nobody is watched."""
+        """Queue a committed reply; if too many wait, drop the oldest. Only an instance is watched."""
         if len(self._waiting) == WAITING_LIMIT:
             metrics.count_unscored()
         self._waiting.append((instance, reply))
@@ -93,11 +92,11 @@ class ReplyScoring:
         self._wake.set()
 
     async def wait_until_idle(self) -> None:
-        """Return when everything offered so far was scored."""
+        """Wait until everything queued so far was scored."""
         await self._idle.wait()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Score what comes, until told to stop; then what is left, since it was promised to nobody."""
+        """Score replies until told to stop. Replies that wait then are not scored."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
@@ -120,51 +119,53 @@ class ReplyScoring:
                 await self._watch(scored)
         except errors.CCNError as failed:
             metrics.count_unscored()
-            here = str(reply.conversation)
-            log.warning("a reply was not scored", conversation=here, reason=str(failed))
+            conversation = str(reply.conversation)
+            log.warning("a reply was not scored", conversation=conversation, reason=str(failed))
 
     async def score_reply(self, instance: Instance, reply: Message) -> ScoredReply | None:
-        """Measure one reply and keep what it led to; None where nothing could be observed."""
+        """Score one reply and store the state after it. Return None if nothing could be observed."""
         measured = await self._measure_reply(instance.id, reply)
         return None if measured is None else ScoredReply(instance, reply.seq, *measured)
 
     async def _measure_reply(
         self, instance: InstanceId | None, reply: Message
     ) -> tuple[Vector, Vector] | None:
-        """What the reply scored, and the state it led to: an instance goes on from what instances said."""
+        """Score a reply and store the state after it. Instances go on from the state of instances."""
         if reply.content is None:
             return None
         scores = await asyncio.to_thread(self._scorer.score, reply.content)
         if all(value is None for value in scores.millionths):
             return None
-        here, version = reply.conversation, self._scorer.version
-        before = await vectors.load_newest_by(self._pool, here, version, spoken=instance is not None)
+        conversation, version = reply.conversation, self._scorer.version
+        before = await vectors.load_newest_by(
+            self._pool, conversation, version, spoken=instance is not None
+        )
         after = state.follow_scores(None if before is None else before.vector, scores)
-        await self._writer.submit(RecordScore(here, reply.seq, after, version, instance, scores))
-        await self._update_relation(here, reply.seq)
+        await self._writer.submit(RecordScore(conversation, reply.seq, after, version, instance, scores))
+        await self._update_relation(conversation, reply.seq)
         return scores, after
 
-    async def _update_relation(self, here: ConversationId, seq: int) -> None:
+    async def _update_relation(self, conversation: ConversationId, seq: int) -> None:
         last = relation.WINDOW
-        page, scored, checks, kept = await asyncio.gather(
-            conversations.load_history(self._pool, here, before=seq + 1, limit=2 * last),
-            vectors.load_scored(self._pool, here, self._scorer.version, last=last),
-            restorations.load_checks(self._pool, here),
-            turns.load_outcomes(self._pool, here, last=last),
+        page, scored, checks, outcomes = await asyncio.gather(
+            conversations.load_history(self._pool, conversation, before=seq + 1, limit=2 * last),
+            vectors.load_scored(self._pool, conversation, self._scorer.version, last=last),
+            restorations.load_checks(self._pool, conversation),
+            turns.load_outcomes(self._pool, conversation, last=last),
         )
-        by_seq = {each.seq: each.vector for each in scored}
-        exchanges = _pair_exchanges(page.messages, by_seq)
-        measured = await asyncio.to_thread(relation.measure_relation, exchanges, checks, kept)
-        await self._writer.submit(RecordRelation(here, seq, measured))
+        vector_of = {state_after.seq: state_after.vector for state_after in scored}
+        exchanges = _pair_exchanges(page.messages, vector_of)
+        measured = await asyncio.to_thread(relation.measure_relation, exchanges, checks, outcomes)
+        await self._writer.submit(RecordRelation(conversation, seq, measured))
 
 
-def _pair_exchanges(said: tuple[Message, ...], scores: dict[int, Vector]) -> list[ScoredExchange]:
-    """Each message with what was said next in reply; one still without a reply is no exchange yet."""
-    exchanges, asked = list[ScoredExchange](), ""
-    for each in said:
-        if each.role is Role.USER:
-            asked = each.content or ""
-        elif asked and each.content:
-            exchanges.append(ScoredExchange(asked, each.content, scores.get(each.seq)))
-            asked = ""
+def _pair_exchanges(messages: tuple[Message, ...], scores: dict[int, Vector]) -> list[ScoredExchange]:
+    """Pair each message with the reply to it. A message without a reply is no exchange yet."""
+    exchanges, question = list[ScoredExchange](), ""
+    for message in messages:
+        if message.role is Role.USER:
+            question = message.content or ""
+        elif question and message.content:
+            exchanges.append(ScoredExchange(question, message.content, scores.get(message.seq)))
+            question = ""
     return exchanges

@@ -91,12 +91,12 @@ class Adoption:
 
     @property
     def draining(self) -> bool:
-        """Whether an operator wants this node to take nothing new."""
+        """Return whether an operator drains this node."""
         return self._hosting.node in self._drained
 
     @property
     def other_nodes(self) -> list[NodeId]:
-        """The nodes that are seen and may take something."""
+        """Return the nodes that are seen and may take an instance."""
         return [
             each for each in self._seen_nodes() or () if each not in {self._hosting.node, *self._drained}
         ]
@@ -156,13 +156,13 @@ class Adoption:
         return adopted
 
     def _is_due(self, found: Instance) -> bool:
-        """Whether to adopt it now. This node may have taken it over while the query ran."""
+        """Return whether to adopt it now. This node may have taken it over while the query ran."""
         if found.host == self._hosting.node:
             return found.id not in self._hosting.hosted_ids
         return self._is_my_turn(found.id)
 
     def _is_my_turn(self, thing: UUID) -> bool:
-        """Whether this node comes first, or has waited long enough for those before it."""
+        """Return whether this node comes first, or has waited long enough for those before it."""
         now = asyncio.get_running_loop().time()
         noticed = self._noticed.setdefault(thing, now)
         before = rendezvous.rank_of(thing, self._hosting.node, self.other_nodes)

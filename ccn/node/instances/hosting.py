@@ -53,7 +53,7 @@ class HostStore(Protocol):
         """Leave these to whichever node wants them."""
 
     async def list_unfinished(self, conversation: ConversationId) -> Sequence[Turn]:
-        """The turns that were accepted and have no end yet, in the order of their messages."""
+        """List the turns that have no end yet, in the order of their messages."""
 
 
 class DatabaseHostStore:
@@ -71,7 +71,7 @@ class DatabaseHostStore:
         await instances.release_instances(self._pool, node, mine)
 
     async def list_unfinished(self, conversation: ConversationId) -> Sequence[Turn]:
-        """The turns that were accepted and have no end yet, in the order of their messages."""
+        """List the turns that have no end yet, in the order of their messages."""
         return await turns.list_unfinished(self._pool, conversation)
 
 
@@ -96,12 +96,12 @@ class HostedInstance:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits or runs; a turn whose readers were told its end is over."""
+        """Return whether no turn waits or runs. A turn whose end was said to its readers is over."""
         return all(queued.live.ended for queued in self.queue.values())
 
     @property
     def at_rest(self) -> bool:
-        """Whether it could be ended and nobody would notice: it is well, and nothing is left to do."""
+        """Return whether it could end unnoticed: it is well, and nothing is left to do."""
         return (
             self.instance.status is instances.InstanceStatus.RUNNING
             and not self.queue
@@ -140,22 +140,22 @@ class Hosting:
         self._resting = Recent[InstanceId, tuple[float, float]](_RESTING_LIMIT)
 
     def find_hosted(self, conversation: ConversationId) -> HostedInstance | None:
-        """The instance of a conversation, if it lives here."""
+        """Find the instance of a conversation, if this node hosts it."""
         return self._hosted.get(conversation)
 
     def find_live(self, turn: TurnId) -> LiveStream | None:
-        """What is being said here in a turn that has not ended."""
+        """Find the live stream of a turn that has not ended."""
         hosted = self._of_turn.get(turn)
         return hosted.queue[turn].live if hosted is not None else None
 
     @property
     def hosted_ids(self) -> Collection[InstanceId]:
-        """All that live here or are being spawned."""
+        """Return the ids of all instances that this node hosts or spawns."""
         return {*(each.instance.id for each in self._hosted.values()), *self._coming}
 
     @property
     def queued_turns(self) -> Collection[TurnId]:
-        """All turns that wait or run here."""
+        """List all turns that wait or run here."""
         return self._of_turn.keys()
 
     def __len__(self) -> int:
@@ -165,7 +165,7 @@ class Hosting:
         return iter(self._hosted.values())
 
     def is_backing_off(self, instance: InstanceId) -> bool:
-        """Whether it met a defect here a moment ago: taken up at once, it would meet it again."""
+        """Return whether it met a defect here a moment ago, which it would meet again at once."""
         until, _ = self._resting.get(instance, (0.0, 0.0))
         return asyncio.get_running_loop().time() < until
 

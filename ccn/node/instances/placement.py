@@ -84,7 +84,7 @@ class Placement:
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        """What other nodes may ask of this one."""
+        """Return the methods that other nodes may call."""
         return {"begin": self._on_begin, "spawn": self._on_spawn, "end": self._on_end}
 
     async def find_instance(self, conversation: ConversationId) -> Instance:
@@ -132,7 +132,7 @@ class Placement:
                 await speech.end_without_reply(TurnStatus.FAILED, type(refused).__name__, "")
 
     async def begin_conversation(self, begin: BeginConversation) -> tuple[StoredConversation, Instance]:
-        """A new conversation and who speaks in it, wherever there is room; without room neither."""
+        """Begin a conversation with an instance wherever there is room, or begin neither."""
 
         async def begin_there(node: NodeId, pressing: bool) -> tuple[StoredConversation, Instance]:
             body = {"conversation": str(begin.id), "character": begin.character, "title": begin.title}
@@ -175,7 +175,7 @@ class Placement:
         raise AssertionError("the last try returns or raises")
 
     async def _spawn_somewhere(self, here: StoredConversation) -> Instance:
-        """A new instance: here if there is room, else on whichever node has some."""
+        """Spawn an instance here if there is room, otherwise on another node with room."""
         if not here.open:
             raise errors.Conflict("the conversation is closed")
 
@@ -208,7 +208,7 @@ class Placement:
         here: Callable[[], Awaitable[A]],
         there: Callable[[NodeId, bool], Awaitable[A]],
     ) -> A:
-        """Where there is room; if there is none anywhere, where some can be made."""
+        """Try nodes that have room; if there is none, try those that can make room."""
         refused = ""
         for pressing in (False, True):
             refused = await self._room.make_room_here(owner, self._spawns_under_way, pressing=pressing)
@@ -229,7 +229,7 @@ class Placement:
         return await instances.load_instance(self._pool, InstanceId(UUID(told)))
 
     async def _begin_here(self, begin: BeginConversation) -> tuple[StoredConversation, Instance]:
-        """Both, which goes on if who asked leaves."""
+        """Begin a conversation with an instance here. It goes on if the caller leaves."""
         task = asyncio.ensure_future(
             self._spawn_in_slot(begin.owner, lambda: self._spawning.begin_conversation(begin))
         )
@@ -239,7 +239,7 @@ class Placement:
         return (await asyncio.shield(task))[0], await asyncio.shield(speaker)
 
     async def _spawn_here(self, here: StoredConversation) -> Instance:
-        """One spawn for all who ask, which goes on if the first of them leaves."""
+        """Spawn once for all callers. It goes on if the first of them leaves."""
         if here.id not in self._spawns_under_way:
             task = asyncio.ensure_future(
                 self._spawn_in_slot(here.owner, lambda: self._spawning.spawn_instance(here))

@@ -58,7 +58,7 @@ class Spawning:
     """What each user may have at once."""
 
     async def spawn_instance(self, here: StoredConversation) -> Instance:
-        """A running instance of the conversation, which lives here; SpawnFailed if it is not itself."""
+        """Spawn a running instance of the conversation here. Raise SpawnFailed if its interview fails."""
         self.model.check_allowance(here.owner)
         with _time_spawn():
             newest = await characters.load_plate(self.pool, here.character)
@@ -175,7 +175,7 @@ class _PaidInterview:
     calls: tuple[PaidCall, ...]
 
     def without_reservations(self) -> _PaidInterview:
-        """For another try, for which nothing is put aside yet."""
+        """Return the same for another try, for which nothing is reserved yet."""
         return replace(
             self,
             calls=tuple(PaidCall(each.call, replace(each.payer, reservation=None)) for each in self.calls),
@@ -193,7 +193,7 @@ async def _give_interview(paper: _PaidInterview) -> _PaidInterview:
 
 @contextmanager
 def _time_spawn() -> Iterator[None]:
-    """How long a spawn took, and whether somebody lives now."""
+    """Measure how long a spawn took, and whether an instance runs now."""
     began, succeeded = time.perf_counter(), False
     try:
         yield
@@ -203,7 +203,7 @@ def _time_spawn() -> Iterator[None]:
 
 
 def _choose_status(outcome: InterviewOutcome, tried: int) -> InstanceStatus:
-    """What the instance is after this try."""
+    """Choose the status of the instance after this try."""
     if outcome.passed:
         return InstanceStatus.RUNNING
     return InstanceStatus.SPAWNING if tried < TRIES else InstanceStatus.FAILED

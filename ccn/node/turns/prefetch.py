@@ -100,7 +100,7 @@ class Prefetch:
             self._undo_prefetch(foreseen)
 
     async def take_call(self, instance: Instance, turn: Turn) -> PaidCall:
-        """The whole prompt of a turn, and who pays for it: as prepared, or built now."""
+        """Return the whole prompt of a turn, and who pays for it: as prepared, or built now."""
         foreseen = self._foreseen.pop(turn.id, None)
         if foreseen is not None:
             try:
@@ -116,7 +116,7 @@ class Prefetch:
         return PaidCall(call, Payer.of_instance(instance))
 
     def _reserve_expected(self, instance: Instance, content: str) -> Payer:
-        """Who pays, with what the turn will cost if it adds a message and a reply to the last prompt."""
+        """Reserve what the turn will cost if it adds a message and a reply to the last prompt."""
         who, last = Payer.of_instance(instance), self._sizes.get(instance.conversation)
         if last is None:
             return who
@@ -127,7 +127,7 @@ class Prefetch:
     async def _prepare_call(
         self, instance: Instance, turn: TurnId, content: str, who: Payer
     ) -> _PreparedCall | None:
-        """None if the anchor has to move: that is written, so it waits until the message counts."""
+        """Prepare a call. Return None if the anchor has to move, which waits for the accepted message."""
         read = await self._prompts.read_material(instance, _NEXT)
         scene = _add_message(
             read.scene, Message(instance.conversation, 0, Role.USER, content, _UNSAID, turn)

@@ -45,23 +45,23 @@ class PromptSpeaker(Protocol):
 
     @property
     def conversation(self) -> ConversationId:
-        """Where."""
+        """Return the conversation."""
 
     @property
     def character(self) -> CharacterId:
-        """As whom."""
+        """Return the character."""
 
     @property
     def plate_version(self) -> int:
-        """By which plate."""
+        """Return the version of the plate."""
 
     @property
     def model(self) -> str:
-        """With which model."""
+        """Return the model."""
 
     @property
     def epoch(self) -> int:
-        """Under which epoch its anchor is kept."""
+        """Return the epoch under which its anchor is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class PromptMaterial:
 
 
 async def _read_nothing() -> None:
-    """Where there is nothing to wait for."""
+    """Return at once, in place of something to read."""
 
 
 class Prompts:
@@ -122,7 +122,7 @@ class Prompts:
         return self._build_from(speaker, read)
 
     def build_if_unmoved(self, speaker: PromptSpeaker, read: PromptMaterial) -> Call | None:
-        """The prompt of what was read; None if its anchor has to move first."""
+        """Build the prompt of what was read. Return None if its anchor has to move first."""
         return (
             self._build_from(speaker, read) if self._choose_anchor(speaker, read) is read.anchor else None
         )
@@ -155,7 +155,7 @@ class Prompts:
         return PromptMaterial(found, anchor, scene, measured)
 
     async def prepare_opening(self, begin: BeginConversation) -> Opening:
-        """What an instance begins with in a conversation that is about to be begun, by the newest plate."""
+        """Load what the first instance of a new conversation begins with, by the newest plate."""
         new = await self._load_beginning(begin.id, begin.character, begin.owner)
         found = await self.load_plate(begin.character, new.plate)
         anchor, scene = _first_anchor(new), Scene(1, (), new.memories, new.collaborator)
@@ -213,7 +213,7 @@ class Prompts:
         prompt.check_message(found, content, self.limit_call(instance.model))
 
     async def load_plate(self, character: CharacterId, version: int) -> Plate:
-        """A version of a plate, taken apart."""
+        """Load a version of a plate, and parse it once."""
         known = self._plates.get((character, version))
         if known is None:
             stored = await characters.load_plate(self._pool, character, version)
@@ -221,11 +221,11 @@ class Prompts:
         return known
 
     def choose_model(self, found: Plate) -> str:
-        """The model that speaks for a plate."""
+        """Choose the model that speaks for a plate."""
         return found.model or self._claude.model
 
     def limit_call(self, model: str) -> PromptLimits:
-        """What a call may cost."""
+        """Return the limits of a call."""
         return PromptLimits(model, self._claude.max_tokens)
 
     async def _load_collaborator(self, conversation: ConversationId) -> str:
@@ -237,5 +237,5 @@ class Prompts:
 
 
 def _first_anchor(new: Beginning) -> Anchor:
-    """What a conversation holds fast in which nothing was said."""
+    """Make the anchor of a conversation in which nothing was said."""
     return Anchor(new.plate, (new.state,), new.places)

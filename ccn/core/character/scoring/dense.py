@@ -45,11 +45,11 @@ class TextEncoder(Protocol):
 
     @property
     def sha256(self) -> str:
-        """Of the files that it is made of."""
+        """Return the hash of the files of the encoder."""
         ...
 
     def embed_text(self, text: str) -> Floats:
-        """A vector of norm one."""
+        """Embed a text as a vector of norm one."""
         ...
 
 
@@ -68,7 +68,7 @@ class EmbeddingHeads:
 
     @property
     def version(self) -> str:
-        """The name of the scorer: this encoder, these heads."""
+        """Return the name of this scorer, which names its encoder and heads."""
         return f"{TIER}/{self.encoder[:SHOWN]}+{self.sha256[:SHOWN]}"
 
 
@@ -90,7 +90,7 @@ class EmbeddingScorer:
         self.version, self.strangers = heads.version, heads.strangers
 
     def score(self, text: str) -> TextScores:
-        """All axes, or none where there are too few words."""
+        """Score all axes, or none if there are too few words."""
         read = words.split_words(text)
         if not words.are_enough(read):
             return scores_of_nothing(text)
@@ -98,7 +98,7 @@ class EmbeddingScorer:
         return TextScores(tuple(1 / (1 + math.exp(-far)) for far in distances), {})
 
     def explain(self, text: str) -> list[FeatureEffect]:
-        """How far each sentence, or word of a single one, moved the axes: what they were without it."""
+        """Explain how far each sentence moved the axes, or each word of a single one, by leaving it out."""
         read = words.split_words(text)
         if not words.are_enough(read):
             return []
@@ -115,7 +115,7 @@ class EmbeddingScorer:
         return order_by_strength(moved)
 
     def _distances_from_middle(self, read: Sequence[str], *, statement: bool | None = None) -> Floats:
-        """How far from the middle, in spreads, by axis."""
+        """Return the distance from the middle for each axis, in spreads."""
         if statement is None:
             statement = features.is_statement(read)
         kind = 0 if statement else 1
@@ -125,12 +125,12 @@ class EmbeddingScorer:
 
 
 def join_words(read: Sequence[str]) -> str:
-    """What the encoder is given of a text: the same words as all tiers read."""
+    """Join the words that all tiers read into the text for the encoder."""
     return " ".join(read)
 
 
 def parse_heads(content: bytes) -> EmbeddingHeads:
-    """The heads in a file; whatever else it is, is refused."""
+    """Read the heads from a file. Any other content is refused."""
     try:
         magic, header, body = content[: len(MAGIC)], *content[len(MAGIC) :].split(b"\n", 1)
         told = json.loads(header)
@@ -160,7 +160,7 @@ def dump_heads(
     strangers: float,
     about: Mapping[str, object],
 ) -> bytes:
-    """The one way to write heads."""
+    """Return the canonical bytes of heads."""
     told = {
         "about": about,
         "axes": list(AXES),
@@ -175,7 +175,7 @@ def dump_heads(
 
 
 def _split_parts(read: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Where each sentence begins and ends; if there is but one, each of its words."""
+    """Return where each sentence begins and ends, or each word if there is only one sentence."""
     ends = [at + 1 for at, word in enumerate(read) if word[0] in ".!?…"]
     bounds = sorted({0, *ends, len(read)})
     if len(bounds) > 2:

@@ -33,14 +33,14 @@ _BARE = frozenset(
 
 
 def find_places(words: Sequence[str]) -> Places:
-    """The distinct places that a text's features have in the table, in ascending order."""
+    """Return the distinct places of a text's features in the table, in ascending order."""
     kind = _kind_of(words)
     hashed = np.fromiter(map(zlib.crc32, map(str.encode, name_features(words))), dtype=np.int64)
     return np.unique(np.concatenate([hashed % TABLE, (hashed >> 16 ^ kind) % TABLE]))
 
 
 def name_features(words: Sequence[str]) -> Iterable[str]:
-    """The features of a text by name: words, pairs of neighbours, beginnings of long words, and surface."""
+    """Name the features of a text: words, pairs of neighbours, beginnings of long words, and surface."""
     said = mark_negated(words)
     found = dict.fromkeys(word for word in said if word not in _BARE)
     pairs = itertools.pairwise(said)
@@ -51,12 +51,12 @@ def name_features(words: Sequence[str]) -> Iterable[str]:
 
 
 def places_of(key: str, words: Sequence[str]) -> tuple[int, int]:
-    """Where a feature of this text lies."""
+    """Return the places of a feature."""
     return _hash_places(key, _kind_of(words))
 
 
 def is_statement(words: Sequence[str]) -> bool:
-    """Whether a text is one short sentence rather than a message of several."""
+    """Return whether a text is one short sentence and not a message of several."""
     return (
         len(words) <= 2 * _ONE_STATEMENT
         and sum(word[0].isalpha() for word in words) <= _ONE_STATEMENT
@@ -79,7 +79,7 @@ def _word_beginning(word: str) -> str:
 
 
 def _surface_features(words: Sequence[str]) -> list[str]:
-    """How densely a text is marked, in a few steps; that a mark is missing is no evidence."""
+    """Measure in a few steps how many marks a text has. A missing mark is no evidence."""
     counted = dict.fromkeys(_MARKS, 0)
     for word in words:
         if not word[0].isalpha():

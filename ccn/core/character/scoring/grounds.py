@@ -38,7 +38,7 @@ _FUNCTION = frozenset(
 
 
 def means_something(feature: str) -> bool:
-    """Whether a feature names a word with a meaning of its own: no mark, no word that every text has."""
+    """Return whether a feature names a word with a meaning of its own, not a mark or a common word."""
     if feature.startswith("<"):
         return feature == "<lexicon>"
     words = (each.removeprefix(NEGATED).removesuffix("*") for each in feature.split())
@@ -46,7 +46,7 @@ def means_something(feature: str) -> bool:
 
 
 def meaningful_share(moved: Sequence[FeatureEffect], score: float) -> float:
-    """How much of what moved an axis to where it stands are words that mean something; 0 if nothing did."""
+    """Return which share of what moved an axis are words with a meaning, or 0 if nothing moved it."""
     towards = [each for each in moved if (each.by > 0) == (score >= 0.5)]
     whole = sum(abs(each.by) for each in towards)
     return sum(abs(each.by) for each in towards if means_something(each.feature)) / whole if whole else 0.0

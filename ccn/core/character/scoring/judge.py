@@ -43,17 +43,17 @@ _INSTRUCTION = (
 
 
 def version_of(model: str) -> str:
-    """The name of this scorer with the model that judges."""
+    """Return the name of this scorer with the model that judges."""
     return f"{VERSION}+{model}"
 
 
 def is_version(scorer: str) -> bool:
-    """Whether scores were made by a judge, whichever model it was."""
+    """Return whether a judge made these scores, with any model."""
     return scorer.startswith(f"{VERSION}+")
 
 
 def make_question(model: str, texts: Sequence[str]) -> Call:
-    """What to ask about these messages."""
+    """Make the call that asks about these messages."""
     if not 0 < len(texts) <= WINDOW:
         raise errors.InputInvalid(f"a judge is shown 1 to {WINDOW} messages, not {len(texts)}")
     rubrics = "\n".join(f"{axis.name}: {axis.rubric}" for axis in SIXTEEN)
@@ -63,13 +63,13 @@ def make_question(model: str, texts: Sequence[str]) -> Call:
 
 
 def scores_from_answer(told: Mapping[str, object]) -> TextScores:
-    """The scores in one answer; what is no number from 0 to 1 counts as not observed."""
+    """Read the scores in one answer. A value that is no number from 0 to 1 counts as not observed."""
     scores = tuple(_valid_score(told.get(axis)) for axis in AXES)
     return _scores_with_gaps(scores)
 
 
 def agree_scores(answers: Sequence[TextScores]) -> TextScores:
-    """The median of each axis, where most of the answers observed it."""
+    """Return the median of each axis that most of the answers observed."""
     if not answers:
         raise errors.InputInvalid("a judgement needs at least one answer")
     scores = []

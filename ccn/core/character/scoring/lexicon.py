@@ -35,9 +35,10 @@ def sum_hits(words: Sequence[str]) -> list[float]:
 
 
 def score_words(words: Sequence[str]) -> list[float | None]:
-    """From 0 to 1 per axis: the share for it of what was found, as if DOUBT more were undecided.
+    """Score each axis from 0 to 1: the share of its hits, as if DOUBT more of them were undecided.
 
-    None where no word of its lexicon occurs. The share, since how much was found tells how long a text is.
+    An axis is None if no word of its lexicon occurs. The number of hits says only how long a text is, so
+    the share is used.
     """
     speak, against = [0] * len(AXES), [0] * len(AXES)
     for hit in find_hits(words):
@@ -49,7 +50,7 @@ def score_words(words: Sequence[str]) -> list[float | None]:
 
 
 def find_hits(words: Sequence[str]) -> Iterator[LexiconHit]:
-    """What is found in marked words; a negation turns a word against what it stood for."""
+    """Find the hits in marked words. A negation counts a word for the other side."""
     for at, word in enumerate(words):
         plain = word.removeprefix(NEGATED)
         turned = 1 if word == plain else -1

@@ -42,7 +42,7 @@ class Weights:
 
 
 def sum_weights(weights: Weights, words: Sequence[str]) -> npt.NDArray[np.float64]:
-    """The sums of the weights, by axis; every text has the same norm, whatever its length."""
+    """Sum the weights by axis. Every text has the same norm, whatever its length."""
     places = features.find_places(words)
     sums = weights.table[places].sum(axis=0, dtype=np.int64) * weights.unit / math.sqrt(max(len(places), 1))
     if features.is_statement(words):
@@ -51,14 +51,14 @@ def sum_weights(weights: Weights, words: Sequence[str]) -> npt.NDArray[np.float6
 
 
 def score_words(weights: Weights, words: Sequence[str]) -> list[float]:
-    """From 0 to 1, by axis."""
+    """Score each axis from 0 to 1."""
     kind = 0 if features.is_statement(words) else 1
     distance = (sum_weights(weights, words) - weights.middle[kind]) / weights.spread[kind]
     return [1 / (1 + math.exp(-_STEEP * value)) for value in distance.clip(-_FAR, _FAR)]
 
 
 def parse_weights(content: bytes) -> Weights:
-    """The weights in a file; whatever else it is, is refused."""
+    """Read the weights from a file. Any other content is refused."""
     try:
         magic, header, body = content[: len(MAGIC)], *content[len(MAGIC) :].split(b"\n", 1)
         told = json.loads(header)
@@ -83,7 +83,7 @@ def dump_weights(
     by_axis: Mapping[str, Sequence[object]],
     about: Mapping[str, object],
 ) -> bytes:
-    """The one way to write weights."""
+    """Return the canonical bytes of weights."""
     told = {
         "version": version,
         "places": len(table),

@@ -49,11 +49,11 @@ class Scorer(Protocol):
         ...
 
     def score(self, text: str) -> TextScores:
-        """The scores of a text."""
+        """Score a text."""
         ...
 
     def explain(self, text: str) -> list[FeatureEffect]:
-        """What moved them, the strongest first."""
+        """Explain what moved the scores, the strongest first."""
         ...
 
 
@@ -63,7 +63,7 @@ class LexiconScorer:
     version = "tier-0/v1"
 
     def score(self, text: str) -> TextScores:
-        """An axis of which no word occurs is not observed."""
+        """Score a text. An axis of which no word occurs is not observed."""
         read = words.split_words(text)
         if not words.are_enough(read):
             return scores_of_nothing(text)
@@ -72,7 +72,7 @@ class LexiconScorer:
         return TextScores(scores, dict.fromkeys(missing, "none of its words occurs"))
 
     def explain(self, text: str) -> list[FeatureEffect]:
-        """The words found."""
+        """List the words that were found."""
         read = words.split_words(text)
         if not words.are_enough(read):
             return []
@@ -94,14 +94,14 @@ class LinearScorer:
         self.version = f"{weights.version}+{weights.sha256[:SHOWN]}"
 
     def score(self, text: str) -> TextScores:
-        """All axes, or none where there are too few words."""
+        """Score all axes, or none if there are too few words."""
         read = words.split_words(text)
         if not words.are_enough(read):
             return scores_of_nothing(text)
         return TextScores(tuple(linear.score_words(self._weights, read)), {})
 
     def explain(self, text: str) -> list[FeatureEffect]:
-        """The share of every word, pair, beginning and surface mark; those in one place share it."""
+        """List the share of every word, pair, beginning and surface mark. Those in one place share it."""
         read = words.split_words(text)
         if not words.are_enough(read):
             return []
@@ -130,6 +130,6 @@ def order_by_strength(moved: Iterable[FeatureEffect]) -> list[FeatureEffect]:
 
 
 def scores_of_nothing(text: str) -> TextScores:
-    """What is said of a text in which there is nothing to measure, and why."""
+    """Return scores without a value, and why there is nothing to measure in a text."""
     why = "only code" if len(text.split()) >= words.FEWEST else f"fewer than {words.FEWEST} words"
     return TextScores((None,) * len(AXES), dict.fromkeys(AXES, why))

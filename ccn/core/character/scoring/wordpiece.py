@@ -42,7 +42,7 @@ class Vocabulary:
 
 
 def encode_text(vocabulary: Vocabulary, text: str) -> list[int]:
-    """The numbers of a text's pieces between the two that frame it, at most MOST."""
+    """Return the numbers of a text's pieces, at most MOST, between the two that frame it."""
     numbers = [vocabulary.numbers[_FIRST]]
     for word in _split_words(text if vocabulary.cased else _strip_accents(text)):
         numbers += _cut_word(vocabulary.numbers, word)
@@ -52,12 +52,12 @@ def encode_text(vocabulary: Vocabulary, text: str) -> list[int]:
 
 
 def vocabulary_from_list(content: str) -> Vocabulary:
-    """A vocabulary from a `vocab.txt`: one piece a line, the line its number, without capitals."""
+    """Read a vocabulary from a `vocab.txt`, where each line is a piece and its place the number."""
     return Vocabulary({line: number for number, line in enumerate(content.rstrip("\n").split("\n"))})
 
 
 def vocabulary_from_json(content: str) -> Vocabulary:
-    """A vocabulary from a `tokenizer.json`; one that cuts words in another way is refused."""
+    """Read a vocabulary from a `tokenizer.json`. One that cuts words in another way is refused."""
     try:
         document = json.loads(content)
         model, normal = document["model"], document.get("normalizer") or {}
@@ -92,7 +92,7 @@ def _split_words(text: str) -> Iterator[str]:
 
 
 def _cut_word(numbers: Mapping[str, int], word: str) -> Sequence[int]:
-    """The longest known beginning, then the longest known continuation, and so on."""
+    """Cut off the longest known beginning, then the longest known continuation, and so on."""
     pieces, start = list[int](), 0
     while start < len(word) <= _LONGEST:
         for end in range(len(word), start, -1):

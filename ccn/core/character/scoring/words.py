@@ -39,7 +39,7 @@ _CODE_LEAST = 4
 
 
 def split_words(text: str) -> list[str]:
-    """Words, numbers and punctuation of the prose in a text, at most MOST; empty if there is only code."""
+    """Split the prose of a text into words, numbers and punctuation, at most MOST. Code is left out."""
     clean = text[:_CHARACTERS_READ].encode(errors="ignore").decode()  # half a surrogate pair is no letter
     prose = _INLINE.sub(" ", _FENCED.sub(" ", clean))
     if _looks_like_code(prose):
@@ -48,12 +48,12 @@ def split_words(text: str) -> list[str]:
 
 
 def are_enough(words: Sequence[str]) -> bool:
-    """Whether these are at least FEWEST words; numbers and punctuation are none."""
+    """Return whether these are at least FEWEST words. Numbers and punctuation do not count."""
     return sum(word[0].isalpha() for word in words) >= FEWEST
 
 
 def mark_negated(words: Sequence[str]) -> list[str]:
-    """The same words, each of those behind a negation with its mark, until the clause ends."""
+    """Mark each word that follows a negation, until the clause ends."""
     out, left = [], 0
     for word in words:
         if word in _NEGATIONS or word.endswith("n't"):
