@@ -1,10 +1,10 @@
-"""How a message is let in: checked, made durable under the epoch of its host, and its host told.
+"""How a message is accepted: checked, made durable under the epoch of its host, and its host told.
 
     who answers, and may it be said ──> its host is here and idle: accepted and begun in one write
                                    └──> else: is there room in the queue? ──> accepted ──> its host is told
 
-Separate from what else a door asks for, because this has several steps, and each try has all of them. While
-hosts die and are replaced a message is tried again; the database knows it by its key.
+Separate from the other requests of doors, because this has several steps, and each try has all of them.
+While hosts die and are replaced, a message is tried again. The database knows it by its key.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _TOLD_S = 2.0
 
 
 class Arrivals:
-    """The messages that are being let in here just now."""
+    """The messages that this node is accepting now."""
 
     def __init__(self) -> None:
         self._turns = defaultdict[ConversationId, set[TurnId]](set)
 
     @contextlib.contextmanager
     def announce(self, conversation: ConversationId, turn: TurnId) -> Iterator[frozenset[TurnId]]:
-        """Record that this turn is being accepted; yields those that came before it and still are.
+        """Record that this turn is being accepted, and yield the turns accepted concurrently before it.
 
-        Several are accepted at once, and it is chance which of them the queue shows already. Each counts
-        those before it as waiting, so that no number of them gets past the limit.
+        The queue in the database may not show them yet. Each turn counts those before it as waiting, so
+        that no number of concurrent messages gets past the limit.
         """
         arriving = self._turns[conversation]
         before = frozenset(arriving)
@@ -81,7 +81,7 @@ class AcceptanceParts:
     queue_limit: int
     arrivals: Arrivals = field(default_factory=Arrivals)
     notices: set[asyncio.Task[None]] = field(default_factory=set)
-    """What is on its way to other hosts."""
+    """Notices that are on their way to other hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +95,11 @@ class NewMessage:
     key: str
     language: str | None = None
     refuse: bool = False
-    """Whether it is refused rather than made to wait for its turn."""
+    """Whether it is refused instead of waiting for its turn."""
 
 
 class Accepting:
-    """One message on its way in."""
+    """Accepts one message."""
 
     def __init__(self, parts: AcceptanceParts, message: NewMessage, *, unused: bool) -> None:
         """Set up one message. Its key is `unused` if it was made for this message: none can know it."""
@@ -108,7 +108,7 @@ class Accepting:
         self._unused = unused
 
     async def try_once(self) -> Turn:
-        """Accept the message, or find that it was accepted before; doing it twice does it once."""
+        """Accept the message, or find that it was accepted before. Doing this twice accepts it once."""
         message, instance = self._message, await self._find_speaker()
         accept = AcceptTurn(
             message.turn,
@@ -177,7 +177,7 @@ class Accepting:
         return accepted
 
     async def _check_queue_limit(self, before: frozenset[TurnId]) -> None:
-        """Refuse a message that is not to wait, or if too many wait; but not what was accepted before."""
+        """Refuse a message that may not wait, or if too many wait, unless it was accepted before."""
         parts, message = self._parts, self._message
         unfinished = await parts.store.list_unfinished(message.conversation)
         waiting = len(before.union(turn.id for turn in unfinished))
@@ -190,7 +190,7 @@ class Accepting:
         raise errors.Overloaded(f"{waiting} messages of the conversation are waiting already")
 
     def _notify_host(self, instance: Instance, accepted: Turn) -> None:
-        """Let the host know at once; if the word is lost, it finds the turn by itself."""
+        """Tell the host at once. If the notice is lost, the host finds the turn by itself."""
         hosting = self._parts.hosting
         hosted = hosting.find_hosted(accepted.conversation)
         if hosted is not None and hosted.instance.epoch == accepted.epoch:

@@ -1,6 +1,6 @@
-"""Everything about instances on one node, put together: what the doors are handed, and what has to run.
+"""Puts together everything about the instances of one node: what doors use, and the tasks that run.
 
-Separate from `service.py` because tests, and workers without doors, live the same way.
+Separate from `ccn/service`, because tests and nodes without doors are put together in the same way.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class NodeInstances:
 
 
 def _new_seed() -> int:
-    """Kept with what it was used for, so that the same thresholds can be found again."""
+    """Draw a seed. It is stored with what it was used for, so that the thresholds can be computed again."""
     return secrets.randbits(48)
 
 

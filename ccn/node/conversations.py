@@ -1,8 +1,9 @@
-"""Conversations as every door sees them, on whichever node it stands: start, say, follow, cancel, end.
+"""Conversations as the doors of every node see them: start, say, follow, cancel, end.
 
-A message is accepted where it comes in, under the epoch of whoever hosts the instance: the database holds
-the fence, so no word has to pass between nodes before it is safe. Then the host is told, or finds it by
-itself; if the host is gone the message waits for the next one. Only what the host alone can do goes there.
+A message is accepted at the node where it comes in, under the epoch of the instance's host. The database
+fences epochs, so the nodes need not talk before the message is safe. Then the host is told, or finds the
+message by itself. If the host is gone, the message waits for the next one. Only what the host alone can do
+is forwarded to it.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ _MOVED = (errors.StaleHost, errors.SequenceConflict, errors.OutcomeUnknown, erro
 
 @dataclass(frozen=True, slots=True)
 class StartedConversation:
-    """A conversation, and who speaks in it."""
+    """A conversation, and the instance that speaks in it."""
 
     conversation: StoredConversation
     instance: Instance
 
 
 class Conversations:
-    """The facade; one for each node."""
+    """The conversations of one node, for its doors."""
 
     def __init__(self, parts: AcceptanceParts, quota: Quota, new_id: Callable[[], UUID]) -> None:
         self._parts = parts
@@ -83,7 +84,7 @@ class Conversations:
         title: str = "",
         idempotency_key: str | None = None,
     ) -> StartedConversation:
-        """Begin a conversation with a character, and spawn who speaks in it."""
+        """Begin a conversation with a character, and spawn its instance."""
         new = self._request_to_begin(character, owner, title, idempotency_key)
         if idempotency_key is not None and (known := await self._find_begun(new)) is not None:
             return StartedConversation(known, await self._placement.find_instance(known.id))
@@ -97,7 +98,7 @@ class Conversations:
         title: str = "",
         idempotency_key: str | None = None,
     ) -> StoredConversation:
-        """Begin one in which nobody speaks yet. The same key again: the same conversation."""
+        """Begin a conversation without an instance. The same key again gives the same conversation."""
         new = self._request_to_begin(character, owner, title, idempotency_key)
         if idempotency_key is not None and (known := await self._find_begun(new)) is not None:
             return known
@@ -132,11 +133,11 @@ class Conversations:
         refuse: bool = False,
         language: str | None = None,
     ) -> Turn:
-        """Accept a message: when this returns it is durable, and gets exactly one reply or a reason.
+        """Accept a message. When this returns, it is durable, and will get exactly one reply or a reason.
 
-        While another one is being answered it waits for its turn, or is refused with TurnRunning if asked.
-        The refusal is a courtesy: of two messages at the same instant on two nodes both may be accepted,
-        and are answered one after the other.
+        While another message is answered, it waits for its turn, or with `refuse` raises TurnRunning. That
+        is not guaranteed: two messages at the same moment on two nodes may both be accepted. They are then
+        answered one after the other.
         """
         message.check_content(content)
         arrived = NewMessage(
@@ -156,33 +157,33 @@ class Conversations:
     ) -> AsyncGenerator[StreamEvent]:
         """Yield every event of a turn after a position, to its end, whichever node hosts it.
 
-        Of the kinds that are kept nowhere only those that the reader names as well.
+        Of the kinds that are not stored, yield only those that the reader names in `also`.
         """
         async with aclosing(self._streams.follow_turn(turn, after)) as batches:
             async for batch in batches:
-                for told in batch:
-                    if told.kind not in stream.UNKEPT or told.kind in also:
-                        yield told
+                for event in batch:
+                    if event.kind not in stream.UNKEPT or event.kind in also:
+                        yield event
 
     async def load_turn(self, turn: TurnId) -> Turn:
         """Load a turn."""
         return await turns.load_turn(self._pool, turn)
 
     async def cancel_turn(self, turn: TurnId) -> Turn:
-        """End a turn without a reply, wherever it runs; one that has ended stays as it is."""
+        """End a turn without a reply, wherever it runs. A turn that has ended stays as it is."""
 
         async def cancel_at_host() -> Turn:
-            standing = await turns.load_turn(self._pool, turn)
-            if not states.is_ended(standing.status):
-                body = {"conversation": str(standing.conversation), "turn": str(turn)}
-                await self._placement.call_host(standing.conversation, "cancel", body)
-                standing = await self._wait_until_ended(turn)
-            return standing
+            stored = await turns.load_turn(self._pool, turn)
+            if not states.is_ended(stored.status):
+                body = {"conversation": str(stored.conversation), "turn": str(turn)}
+                await self._placement.call_host(stored.conversation, "cancel", body)
+                stored = await self._wait_until_ended(turn)
+            return stored
 
         return await self._retry_while_moving(cancel_at_host)
 
     async def end(self, conversation: ConversationId, reason: str = "the conversation was ended") -> None:
-        """Close a conversation: what is unanswered is cancelled, and its instance terminated."""
+        """Close a conversation, cancel its unanswered turns, and terminate its instance."""
 
         async def close_conversation() -> None:
             await self._writer.submit(
@@ -193,7 +194,7 @@ class Conversations:
         await self.terminate_instance(conversation, reason)
 
     async def terminate_instance(self, conversation: ConversationId, reason: str) -> None:
-        """End the instance of a conversation; whoever speaks there next speaks with a new one."""
+        """End the instance of a conversation. The next message there gets a new one."""
         body = {"conversation": str(conversation), "reason": reason}
 
         async def terminate_at_host() -> None:
@@ -210,9 +211,9 @@ class Conversations:
     async def _wait_until_ended(self, turn: TurnId) -> Turn:
         """Wait until the host has ended the turn, and return it."""
         for _ in range(20):
-            standing = await turns.load_turn(self._pool, turn)
-            if states.is_ended(standing.status):
-                return standing
+            stored = await turns.load_turn(self._pool, turn)
+            if states.is_ended(stored.status):
+                return stored
             await asyncio.sleep(_AGAIN_S)
         raise errors.StaleHost("the turn moved to another host meanwhile")
 
@@ -228,36 +229,39 @@ class Conversations:
                     raise
             await asyncio.sleep(_AGAIN_S)
 
-    async def _stream_from_host(self, standing: Turn, place: StreamPosition) -> Batches:
+    async def _stream_from_host(self, turn: Turn, place: StreamPosition) -> Batches:
         """Stream what the host says live, if that is another node that can be reached."""
-        found = await instances.find_in_conversation(self._pool, standing.conversation)
-        if found is None or found.host == self._hosting.node:
+        instance = await instances.find_in_conversation(self._pool, turn.conversation)
+        if instance is None or instance.host == self._hosting.node:
             return
-        body = {"turn": str(standing.id), "epoch": place.epoch, "number": place.number}
+        body = {"turn": str(turn.id), "epoch": place.epoch, "number": place.number}
         body |= {"hints": True, "also": sorted(stream.UNKEPT)}
-        asked = self._forwarding.stream_values(found.host, found.id, "follow", body, _FOLLOW_S)
+        values = self._forwarding.stream_values(instance.host, instance.id, "follow", body, _FOLLOW_S)
         try:
-            async with aclosing(asked) as frames:
+            async with aclosing(values) as frames:
                 async for frame in frames:
                     yield [
                         StreamEvent(StreamPosition(epoch, number), EventKind(kind), data)
                         for epoch, number, kind, data in frame
                     ]
         except errors.CCNError as broken:
-            if self._unheard != standing.id:  # whoever follows tries again and again
-                self._unheard = standing.id
-                log.info("a stream goes on from the database", turn=str(standing.id), reason=str(broken))
+            if self._unheard != turn.id:  # logged once, because a reader tries again and again
+                self._unheard = turn.id
+                log.info("a stream goes on from the database", turn=str(turn.id), reason=str(broken))
 
     async def _on_follow(self, body: Body) -> AsyncGenerator[object]:
         place = StreamPosition(int(body["epoch"]), int(body["number"]))
-        # A node of an earlier version knows fewer kinds; one of the version before says it in "hints".
+        # A node of an older version knows fewer kinds. It may say so only in "hints".
         known = body.get("also", [EventKind.WAITING] if body.get("hints") else [])
         async with aclosing(self._streams.read_here(TurnId(UUID(body["turn"])), place)) as batches:
             async for batch in batches:
-                wanted = [each for each in batch if each.kind not in stream.UNKEPT or each.kind in known]
+                wanted = [
+                    event for event in batch if event.kind not in stream.UNKEPT or event.kind in known
+                ]
                 if wanted:
                     yield [
-                        (each.position.epoch, each.position.number, each.kind, each.data) for each in wanted
+                        (event.position.epoch, event.position.number, event.kind, event.data)
+                        for event in wanted
                     ]
 
     async def _on_look(self, body: Body) -> AsyncGenerator[object]:

@@ -1,9 +1,9 @@
-"""Lending a character to a loop that somebody else runs: the prompt it gets here, and what was said there.
+"""Conversations whose loop runs outside CCN: the prompts it gets here, and what it records.
 
-The record belongs to one speaker at a time. While an instance is alive in a conversation it alone speaks;
-without one, what is recorded carries the epoch of the last host, so that an instance that is spawned in the
-middle fences it off. A node's writer appends, and its leaves are sealed as all others are: whoever brings
-the loop needs no place among the nodes.
+A conversation has one speaker at a time. While an instance is alive in it, only the instance speaks.
+Without an instance, what is recorded carries the epoch of the last host, so an instance that is spawned
+meanwhile fences it off. The writer of a node appends it, and its leaves are sealed like all others. So the
+program with the loop need not be a node.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _AGAIN_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class ExternalSpeaker:
-    """Who speaks in place of an instance."""
+    """The speaker in place of an instance."""
 
     conversation: ConversationId
     character: CharacterId
@@ -67,9 +67,9 @@ class ExternalLoop:
         idempotency_key: str | None = None,
         language: str | None = None,
     ) -> Message:
-        """Add a message: when this returns it is durable. A reply is measured like any other.
+        """Add a message. When this returns, it is durable. A reply is scored like any other.
 
-        Whoever records it has said it, also a reply: the record never takes it for an instance's.
+        The record says that `speaker` said it, also if it is a reply. It never counts as an instance's.
         """
         message.check_content(content)
         key = idempotency_key or self.new_id().hex
@@ -96,7 +96,7 @@ class ExternalLoop:
     async def _retry_while_free(
         self, conversation: ConversationId, attempt: Callable[[StoredConversation], Awaitable[A]]
     ) -> A:
-        """Try again if somebody else was first, as long as the conversation is free."""
+        """Try again if another write came first, as long as the conversation is free."""
         tried = 0
         while True:
             stored = await self._load_free_conversation(conversation)
@@ -109,7 +109,7 @@ class ExternalLoop:
             await asyncio.sleep(_AGAIN_S)
 
     async def _load_free_conversation(self, conversation: ConversationId) -> StoredConversation:
-        """Load the conversation; refuse if somebody else speaks in it."""
+        """Load the conversation. Refuse if an instance speaks in it, or a message waits for its reply."""
         stored, instance, unanswered = await asyncio.gather(
             conversations.load_conversation(self.pool, conversation),
             instances.find_in_conversation(self.pool, conversation),

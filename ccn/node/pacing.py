@@ -3,7 +3,7 @@
     async for _ in every(5.0, stop):                       look ── 5 s ── look ── 5 s ── … told to stop
     async for _ in every(5.0, stop, pause_first=True):     5 s ── look ── 5 s ── look ── … told to stop
 
-A loop that is told to stop ends at once if it pauses; what it is at, it finishes first.
+A loop that is told to stop ends at once if it pauses. Otherwise it finishes its work first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ async def every(pause_s: float, stop: asyncio.Event, *, pause_first: bool = Fals
 
 
 async def pause(within_s: float, stop: asyncio.Event) -> None:
-    """Wait for so long, or less if told to stop meanwhile."""
+    """Wait for `within_s`, or until told to stop."""
     try:
         async with asyncio.timeout(within_s):
             await stop.wait()

@@ -171,13 +171,13 @@ class Hosting:
 
     def host_instance(self, instance: Instance) -> None:
         """Host it from now on; a later epoch replaces an earlier one."""
-        standing = self._hosted.get(instance.conversation)
-        if standing is not None:
-            if standing.instance.epoch == instance.epoch:
-                standing.instance = instance
-            if standing.instance.epoch >= instance.epoch:
+        hosted = self._hosted.get(instance.conversation)
+        if hosted is not None:
+            if hosted.instance.epoch == instance.epoch:
+                hosted.instance = instance
+            if hosted.instance.epoch >= instance.epoch:
                 return
-            self.drop_instance(instance.conversation, standing.instance.epoch)
+            self.drop_instance(instance.conversation, hosted.instance.epoch)
         self._hosted[instance.conversation] = HostedInstance(instance, asyncio.get_running_loop().time())
         metrics.set_instances(len(self._hosted))
 
@@ -287,14 +287,14 @@ class Hosting:
             # Noted before the database answers: an instance that comes meanwhile is not in its answer.
             believed = [each.instance for each in self._hosted.values()]
             try:
-                standing = (
+                epoch_of = (
                     await self._store.keep_alive(self.node, self.hosted_ids) if self.hosted_ids else {}
                 )
             except errors.CCNError as failed:
                 log.warning("no heartbeat", reason=str(failed))
                 return
         for each in believed:
-            if standing.get(each.id) != each.epoch:
+            if epoch_of.get(each.id) != each.epoch:
                 log.info("another node hosts the instance", instance=str(each.id), epoch=each.epoch)
                 self.drop_instance(each.conversation, each.epoch)
 

@@ -124,11 +124,9 @@ class Placement:
         try:
             await self.find_instance(conversation)
         except (errors.SpawnFailed, errors.Conflict, errors.ModelRefused, errors.InputInvalid) as refused:
-            for standing in await turns.list_unfinished(self._pool, conversation):
-                live = LiveStream(standing.id, standing.epoch, standing.event_head)
-                speech = ReplyAttempt(
-                    self._pool, self._writer, standing, live, self._chosen.chunk_ms / 1000
-                )
+            for turn in await turns.list_unfinished(self._pool, conversation):
+                live = LiveStream(turn.id, turn.epoch, turn.event_head)
+                speech = ReplyAttempt(self._pool, self._writer, turn, live, self._chosen.chunk_ms / 1000)
                 await speech.end_without_reply(TurnStatus.FAILED, type(refused).__name__, "")
 
     async def begin_conversation(self, begin: BeginConversation) -> tuple[StoredConversation, Instance]:

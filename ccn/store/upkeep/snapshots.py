@@ -142,7 +142,7 @@ def state_to_bytes(state: ConversationState) -> bytes:
             "plate": state.plate_version,
             "relational": state.relational.millionths if state.relational else None,
             "status": "open" if state.open else "closed",
-            "turns": [f"{turn_id} {standing}" for turn_id, standing in state.unfinished],
+            "turns": [f"{turn_id} {status}" for turn_id, status in state.unfinished],
             "version": state.version,
         }
     )
