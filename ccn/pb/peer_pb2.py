@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x63\x63n/pb/peer.proto\x12\x06\x63\x63n.v1\"\x1c\n\x0cHelloRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"X\n\x0bHelloAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\r\n\x05\x62lock\x18\x05 \x01(\x0c\"M\n\rReportRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x10\n\x08previous\x18\x04 \x01(\x0c\"^\n\x0cReportAnswer\x12 \n\x06report\x18\x01 \x01(\x0b\x32\x0e.ccn.v1.ReportH\x00\x12\"\n\x07refusal\x18\x02 \x01(\x0b\x32\x0f.ccn.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"\xa8\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x10\n\x08previous\x18\x04 \x01(\x0c\x12\x1f\n\x07rosters\x18\x05 \x03(\x0b\x32\x0e.ccn.v1.Roster\x12\r\n\x05\x66irst\x18\x06 \x01(\x04\x12\x0e\n\x06leaves\x18\x07 \x01(\x0c\x12\r\n\x05wants\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\";\n\x06Roster\x12\x11\n\tcharacter\x18\x01 \x01(\t\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\x0e\n\x06owners\x18\x03 \x01(\x0c\"q\n\x08Proposal\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x1f\n\x07reports\x18\x02 \x03(\x0b\x32\x0e.ccn.v1.Report\x12!\n\nnext_rules\x18\x03 \x01(\x0b\x32\r.ccn.v1.Rules\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"/\n\x05Rules\x12\x12\n\nvalidators\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\"[\n\rProposeAnswer\x12\x1c\n\x04vote\x18\x01 \x01(\x0b\x32\x0c.ccn.v1.VoteH\x00\x12\"\n\x07refusal\x18\x02 \x01(\x0b\x32\x0f.ccn.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"T\n\x04Vote\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\r\n\x05\x62lock\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\")\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"J\n\rDecideRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\r\n\x05\x62lock\x18\x04 \x01(\x0c\"h\n\x0c\x44\x65\x63ideAnswer\x12*\n\x0b\x63osignature\x18\x01 \x01(\x0b\x32\x13.ccn.v1.CosignatureH\x00\x12\"\n\x07refusal\x18\x02 \x01(\x0b\x32\x0f.ccn.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"9\n\x0b\x43osignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\",\n\rBlocksRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\"=\n\x0c\x42locksAnswer\x12\x1d\n\x06\x62locks\x18\x01 \x03(\x0b\x32\r.ccn.v1.Block\x12\x0e\n\x06height\x18\x02 \x01(\x04\"g\n\x05\x42lock\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x1b\n\x05votes\x18\x02 \x03(\x0b\x32\x0c.ccn.v1.Vote\x12!\n\nnext_rules\x18\x03 \x01(\x0b\x32\r.ccn.v1.Rules\x12\x0e\n\x06leaves\x18\x04 \x01(\x0c\"N\n\x0e\x46orwardRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\x0c\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x15\n\x05\x46rame\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x32\xfc\x02\n\x04Peer\x12\x32\n\x05Hello\x12\x14.ccn.v1.HelloRequest\x1a\x13.ccn.v1.HelloAnswer\x12\x33\n\x04Stay\x12\x14.ccn.v1.HelloRequest\x1a\x13.ccn.v1.HelloAnswer0\x01\x12\x35\n\x06Report\x12\x15.ccn.v1.ReportRequest\x1a\x14.ccn.v1.ReportAnswer\x12\x32\n\x07Propose\x12\x10.ccn.v1.Proposal\x1a\x15.ccn.v1.ProposeAnswer\x12\x35\n\x06\x44\x65\x63ide\x12\x15.ccn.v1.DecideRequest\x1a\x14.ccn.v1.DecideAnswer\x12\x35\n\x06\x42locks\x12\x15.ccn.v1.BlocksRequest\x1a\x14.ccn.v1.BlocksAnswer\x12\x32\n\x07\x46orward\x12\x16.ccn.v1.ForwardRequest\x1a\r.ccn.v1.Frame0\x01\x42\'\n\x06\x63\x63n.v1P\x01Z\x0c\x63\x63n/v1;ccnv1\xa2\x02\x03\x43\x43N\xaa\x02\x06\x43\x63n.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x63\x63n/pb/peer.proto\x12\x06\x63\x63n.v1\"\x1c\n\x0cHelloRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"\x84\x01\n\x0bHelloAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0e\n\x06height\x18\x04 \x01(\x04\x12\r\n\x05\x62lock\x18\x05 \x01(\x0c\x12*\n\x08timeline\x18\x06 \x01(\x0b\x32\x18.ccn.v1.DatabaseTimeline\"y\n\rReportRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x10\n\x08previous\x18\x04 \x01(\x0c\x12*\n\x08timeline\x18\x05 \x01(\x0b\x32\x18.ccn.v1.DatabaseTimeline\"2\n\x10\x44\x61tabaseTimeline\x12\x0e\n\x06system\x18\x01 \x01(\x12\x12\x0e\n\x06number\x18\x02 \x01(\r\"^\n\x0cReportAnswer\x12 \n\x06report\x18\x01 \x01(\x0b\x32\x0e.ccn.v1.ReportH\x00\x12\"\n\x07refusal\x18\x02 \x01(\x0b\x32\x0f.ccn.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"\xa8\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x10\n\x08previous\x18\x04 \x01(\x0c\x12\x1f\n\x07rosters\x18\x05 \x03(\x0b\x32\x0e.ccn.v1.Roster\x12\r\n\x05\x66irst\x18\x06 \x01(\x04\x12\x0e\n\x06leaves\x18\x07 \x01(\x0c\x12\r\n\x05wants\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\";\n\x06Roster\x12\x11\n\tcharacter\x18\x01 \x01(\t\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\x12\x0e\n\x06owners\x18\x03 \x01(\x0c\"q\n\x08Proposal\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x1f\n\x07reports\x18\x02 \x03(\x0b\x32\x0e.ccn.v1.Report\x12!\n\nnext_rules\x18\x03 \x01(\x0b\x32\r.ccn.v1.Rules\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"/\n\x05Rules\x12\x12\n\nvalidators\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\"[\n\rProposeAnswer\x12\x1c\n\x04vote\x18\x01 \x01(\x0b\x32\x0c.ccn.v1.VoteH\x00\x12\"\n\x07refusal\x18\x02 \x01(\x0b\x32\x0f.ccn.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"T\n\x04Vote\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\r\n\x05\x62lock\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\")\n\x07Refusal\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"J\n\rDecideRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\r\n\x05\x62lock\x18\x04 \x01(\x0c\"h\n\x0c\x44\x65\x63ideAnswer\x12*\n\x0b\x63osignature\x18\x01 \x01(\x0b\x32\x13.ccn.v1.CosignatureH\x00\x12\"\n\x07refusal\x18\x02 \x01(\x0b\x32\x0f.ccn.v1.RefusalH\x00\x42\x08\n\x06\x61nswer\"9\n\x0b\x43osignature\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\",\n\rBlocksRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05\x66irst\x18\x02 \x01(\x04\"=\n\x0c\x42locksAnswer\x12\x1d\n\x06\x62locks\x18\x01 \x03(\x0b\x32\r.ccn.v1.Block\x12\x0e\n\x06height\x18\x02 \x01(\x04\"g\n\x05\x42lock\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x1b\n\x05votes\x18\x02 \x03(\x0b\x32\x0c.ccn.v1.Vote\x12!\n\nnext_rules\x18\x03 \x01(\x0b\x32\r.ccn.v1.Rules\x12\x0e\n\x06leaves\x18\x04 \x01(\x0c\"N\n\x0e\x46orwardRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08instance\x18\x02 \x01(\x0c\x12\x0e\n\x06method\x18\x03 \x01(\t\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x15\n\x05\x46rame\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x32\xfc\x02\n\x04Peer\x12\x32\n\x05Hello\x12\x14.ccn.v1.HelloRequest\x1a\x13.ccn.v1.HelloAnswer\x12\x33\n\x04Stay\x12\x14.ccn.v1.HelloRequest\x1a\x13.ccn.v1.HelloAnswer0\x01\x12\x35\n\x06Report\x12\x15.ccn.v1.ReportRequest\x1a\x14.ccn.v1.ReportAnswer\x12\x32\n\x07Propose\x12\x10.ccn.v1.Proposal\x1a\x15.ccn.v1.ProposeAnswer\x12\x35\n\x06\x44\x65\x63ide\x12\x15.ccn.v1.DecideRequest\x1a\x14.ccn.v1.DecideAnswer\x12\x35\n\x06\x42locks\x12\x15.ccn.v1.BlocksRequest\x1a\x14.ccn.v1.BlocksAnswer\x12\x32\n\x07\x46orward\x12\x16.ccn.v1.ForwardRequest\x1a\r.ccn.v1.Frame0\x01\x42\'\n\x06\x63\x63n.v1P\x01Z\x0c\x63\x63n/v1;ccnv1\xa2\x02\x03\x43\x43N\xaa\x02\x06\x43\x63n.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,42 +34,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\006ccn.v1P\001Z\014ccn/v1;ccnv1\242\002\003CCN\252\002\006Ccn.V1'
   _globals['_HELLOREQUEST']._serialized_start=29
   _globals['_HELLOREQUEST']._serialized_end=57
-  _globals['_HELLOANSWER']._serialized_start=59
-  _globals['_HELLOANSWER']._serialized_end=147
-  _globals['_REPORTREQUEST']._serialized_start=149
-  _globals['_REPORTREQUEST']._serialized_end=226
-  _globals['_REPORTANSWER']._serialized_start=228
-  _globals['_REPORTANSWER']._serialized_end=322
-  _globals['_REPORT']._serialized_start=325
-  _globals['_REPORT']._serialized_end=493
-  _globals['_ROSTER']._serialized_start=495
-  _globals['_ROSTER']._serialized_end=554
-  _globals['_PROPOSAL']._serialized_start=556
-  _globals['_PROPOSAL']._serialized_end=669
-  _globals['_RULES']._serialized_start=671
-  _globals['_RULES']._serialized_end=718
-  _globals['_PROPOSEANSWER']._serialized_start=720
-  _globals['_PROPOSEANSWER']._serialized_end=811
-  _globals['_VOTE']._serialized_start=813
-  _globals['_VOTE']._serialized_end=897
-  _globals['_REFUSAL']._serialized_start=899
-  _globals['_REFUSAL']._serialized_end=940
-  _globals['_DECIDEREQUEST']._serialized_start=942
-  _globals['_DECIDEREQUEST']._serialized_end=1016
-  _globals['_DECIDEANSWER']._serialized_start=1018
-  _globals['_DECIDEANSWER']._serialized_end=1122
-  _globals['_COSIGNATURE']._serialized_start=1124
-  _globals['_COSIGNATURE']._serialized_end=1181
-  _globals['_BLOCKSREQUEST']._serialized_start=1183
-  _globals['_BLOCKSREQUEST']._serialized_end=1227
-  _globals['_BLOCKSANSWER']._serialized_start=1229
-  _globals['_BLOCKSANSWER']._serialized_end=1290
-  _globals['_BLOCK']._serialized_start=1292
-  _globals['_BLOCK']._serialized_end=1395
-  _globals['_FORWARDREQUEST']._serialized_start=1397
-  _globals['_FORWARDREQUEST']._serialized_end=1475
-  _globals['_FRAME']._serialized_start=1477
-  _globals['_FRAME']._serialized_end=1498
-  _globals['_PEER']._serialized_start=1501
-  _globals['_PEER']._serialized_end=1881
+  _globals['_HELLOANSWER']._serialized_start=60
+  _globals['_HELLOANSWER']._serialized_end=192
+  _globals['_REPORTREQUEST']._serialized_start=194
+  _globals['_REPORTREQUEST']._serialized_end=315
+  _globals['_DATABASETIMELINE']._serialized_start=317
+  _globals['_DATABASETIMELINE']._serialized_end=367
+  _globals['_REPORTANSWER']._serialized_start=369
+  _globals['_REPORTANSWER']._serialized_end=463
+  _globals['_REPORT']._serialized_start=466
+  _globals['_REPORT']._serialized_end=634
+  _globals['_ROSTER']._serialized_start=636
+  _globals['_ROSTER']._serialized_end=695
+  _globals['_PROPOSAL']._serialized_start=697
+  _globals['_PROPOSAL']._serialized_end=810
+  _globals['_RULES']._serialized_start=812
+  _globals['_RULES']._serialized_end=859
+  _globals['_PROPOSEANSWER']._serialized_start=861
+  _globals['_PROPOSEANSWER']._serialized_end=952
+  _globals['_VOTE']._serialized_start=954
+  _globals['_VOTE']._serialized_end=1038
+  _globals['_REFUSAL']._serialized_start=1040
+  _globals['_REFUSAL']._serialized_end=1081
+  _globals['_DECIDEREQUEST']._serialized_start=1083
+  _globals['_DECIDEREQUEST']._serialized_end=1157
+  _globals['_DECIDEANSWER']._serialized_start=1159
+  _globals['_DECIDEANSWER']._serialized_end=1263
+  _globals['_COSIGNATURE']._serialized_start=1265
+  _globals['_COSIGNATURE']._serialized_end=1322
+  _globals['_BLOCKSREQUEST']._serialized_start=1324
+  _globals['_BLOCKSREQUEST']._serialized_end=1368
+  _globals['_BLOCKSANSWER']._serialized_start=1370
+  _globals['_BLOCKSANSWER']._serialized_end=1431
+  _globals['_BLOCK']._serialized_start=1433
+  _globals['_BLOCK']._serialized_end=1536
+  _globals['_FORWARDREQUEST']._serialized_start=1538
+  _globals['_FORWARDREQUEST']._serialized_end=1616
+  _globals['_FRAME']._serialized_start=1618
+  _globals['_FRAME']._serialized_end=1639
+  _globals['_PEER']._serialized_start=1642
+  _globals['_PEER']._serialized_end=2022
 # @@protoc_insertion_point(module_scope)

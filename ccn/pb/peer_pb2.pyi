@@ -13,30 +13,42 @@ class HelloRequest(_message.Message):
     def __init__(self, node: _Optional[str] = ...) -> None: ...
 
 class HelloAnswer(_message.Message):
-    __slots__ = ("node", "key", "version", "height", "block")
+    __slots__ = ("node", "key", "version", "height", "block", "timeline")
     NODE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     BLOCK_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
     node: str
     key: bytes
     version: str
     height: int
     block: bytes
-    def __init__(self, node: _Optional[str] = ..., key: _Optional[bytes] = ..., version: _Optional[str] = ..., height: _Optional[int] = ..., block: _Optional[bytes] = ...) -> None: ...
+    timeline: DatabaseTimeline
+    def __init__(self, node: _Optional[str] = ..., key: _Optional[bytes] = ..., version: _Optional[str] = ..., height: _Optional[int] = ..., block: _Optional[bytes] = ..., timeline: _Optional[_Union[DatabaseTimeline, _Mapping]] = ...) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("node", "height", "term", "previous")
+    __slots__ = ("node", "height", "term", "previous", "timeline")
     NODE_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     TERM_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
     node: str
     height: int
     term: int
     previous: bytes
-    def __init__(self, node: _Optional[str] = ..., height: _Optional[int] = ..., term: _Optional[int] = ..., previous: _Optional[bytes] = ...) -> None: ...
+    timeline: DatabaseTimeline
+    def __init__(self, node: _Optional[str] = ..., height: _Optional[int] = ..., term: _Optional[int] = ..., previous: _Optional[bytes] = ..., timeline: _Optional[_Union[DatabaseTimeline, _Mapping]] = ...) -> None: ...
+
+class DatabaseTimeline(_message.Message):
+    __slots__ = ("system", "number")
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    system: int
+    number: int
+    def __init__(self, system: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class ReportAnswer(_message.Message):
     __slots__ = ("report", "refusal")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ccn.core.ids import InstanceId, NodeId
+from ccn.core.rounds.database_timeline import DatabaseTimeline
 from ccn.core.rounds.readback import ShownBlock
 
 
@@ -28,6 +29,8 @@ class NodeIntroduction:
     version: str
     height: int
     block: bytes
+    timeline: DatabaseTimeline | None = None
+    """The newest timeline of the database that it has seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class ReportRequest:
     height: int
     term: int
     previous: bytes
+    timeline: DatabaseTimeline | None = None
+    """The newest timeline of the database that the leader has seen."""
 
 
 @dataclass(frozen=True, slots=True)

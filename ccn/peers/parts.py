@@ -20,6 +20,7 @@ from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.ledger import commitment, merkle, note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.database_timeline import DatabaseTimeline
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.pb import peer_pb2 as pb
@@ -30,7 +31,12 @@ from ccn.peers.exchange import BlockPage, CommitNotice, ForwardedRequest, NodeIn
 def introduction_to_pb(value: NodeIntroduction) -> pb.HelloAnswer:
     """Write how a node introduces itself."""
     return pb.HelloAnswer(
-        node=value.node, key=value.key, version=value.version, height=value.height, block=value.block
+        node=value.node,
+        key=value.key,
+        version=value.version,
+        height=value.height,
+        block=value.block,
+        timeline=_timeline_to_pb(value.timeline),
     )
 
 
@@ -44,12 +50,19 @@ def introduction_from_pb(message: pb.HelloAnswer) -> NodeIntroduction:
         message.version,
         check_number(message.height),
         check_digest(message.block),
+        _timeline_from_pb(message.timeline) if message.HasField("timeline") else None,
     )
 
 
 def report_request_to_pb(value: ReportRequest) -> pb.ReportRequest:
     """Write the opening of a round."""
-    return pb.ReportRequest(node=value.node, height=value.height, term=value.term, previous=value.previous)
+    return pb.ReportRequest(
+        node=value.node,
+        height=value.height,
+        term=value.term,
+        previous=value.previous,
+        timeline=_timeline_to_pb(value.timeline),
+    )
 
 
 def report_request_from_pb(message: pb.ReportRequest) -> ReportRequest:
@@ -59,7 +72,16 @@ def report_request_from_pb(message: pb.ReportRequest) -> ReportRequest:
         check_height(message.height),
         check_number(message.term),
         check_digest(message.previous),
+        _timeline_from_pb(message.timeline) if message.HasField("timeline") else None,
     )
+
+
+def _timeline_to_pb(value: DatabaseTimeline | None) -> pb.DatabaseTimeline | None:
+    return None if value is None else pb.DatabaseTimeline(system=value.system, number=value.timeline)
+
+
+def _timeline_from_pb(message: pb.DatabaseTimeline) -> DatabaseTimeline:
+    return DatabaseTimeline(message.system, message.number)
 
 
 def notice_to_pb(value: CommitNotice) -> pb.DecideRequest:

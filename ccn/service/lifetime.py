@@ -37,6 +37,7 @@ from ccn.service.served_node import ServedNode
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Pool
+from ccn.store.connection.timelines import SeenTimelines
 from ccn.store.writing.writer import Writer
 
 _log = structlog.get_logger()
@@ -66,10 +67,11 @@ async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> No
     metrics.set_build(node, ccn.__version__)
     chosen = await asyncio.to_thread(served_node.with_scorer_version, chosen)
     acknowledged: NumberedHash | None = None
+    lone = None if chosen.node.state_dir else SeenTimelines()  # without a folder it lasts as long as we do
 
     async def look_at_database() -> None:
         async with database_check.open_right(chosen) as right:
-            shown = database_check.make_fence(node, right, acknowledged)
+            shown = database_check.make_fence(node, right, acknowledged, lone)
             state = right.state if right is not None else None
             await database_check.check_database(chosen.database, shown, state, signing_key.check_signature)
 
@@ -78,7 +80,7 @@ async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> No
             try:
                 await look_at_database()
                 async with database_check.open_right(chosen) as right:
-                    fence = database_check.make_fence(node, right, acknowledged)
+                    fence = database_check.make_fence(node, right, acknowledged, lone)
                     try:
                         await _live_until_lost(chosen, beside, told, right, fence)
                     finally:
@@ -99,7 +101,9 @@ async def _live_until_lost(
     """Serve until told to stop; `RecordLost` once the database does not show any more what it must."""
     stop = asyncio.Event()
     try:
-        plan = await migrate.apply_pending(chosen.database.url.get_secret_value())
+        plan = await migrate.apply_pending(
+            chosen.database.url.get_secret_value(), accept=fence.timelines.find_unfitness
+        )
         if plan.newer:
             _log.info("serving beside a newer schema", files=len(plan.newer))
         async with pool.open(chosen.database, chosen.node.id, fence) as database:

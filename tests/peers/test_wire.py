@@ -21,6 +21,7 @@ from ccn.core.ids import CharacterId, InstanceId, NodeId
 from ccn.core.ledger import merkle, note
 from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Proposal, Vote
+from ccn.core.rounds.database_timeline import DatabaseTimeline
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.pb import peer_pb2 as pb
@@ -109,12 +110,19 @@ pages = st.builds(
     lambda first, last: BlockPage(tuple(CHAIN[first:last]), last), st.integers(0, 4), st.integers(0, 5)
 )
 
+timelines = st.none() | st.builds(
+    DatabaseTimeline, st.integers(-(2**63), 2**63 - 1), st.integers(1, 2**32 - 1)
+)
+
 VALUES: dict[str, tuple[wire.WireFormat[Any], st.SearchStrategy[Any]]] = {
     kind.name: (kind, values)
     for kind, values in (
         (wire.HELLO, st.builds(Greeting, nodes)),
-        (wire.WHO, st.builds(NodeIntroduction, nodes, hashes, st.just("0.1"), numbers, hashes)),
-        (wire.ASK, st.builds(ReportRequest, nodes, heights, numbers, hashes)),
+        (
+            wire.WHO,
+            st.builds(NodeIntroduction, nodes, hashes, st.just("0.1"), numbers, hashes, timelines),
+        ),
+        (wire.ASK, st.builds(ReportRequest, nodes, heights, numbers, hashes, timelines)),
         (wire.REPORT, reports | refusals),
         (wire.PROPOSAL, proposals),
         (wire.VOTE, votes | refusals),

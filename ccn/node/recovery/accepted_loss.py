@@ -13,8 +13,9 @@ from uuid import uuid4
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import NOTHING, NumberedHash
+from ccn.node.recovery import timeline_file
 from ccn.node.signing.memory import SigningRight
-from ccn.store.connection import pool
+from ccn.store.connection import pool, timelines
 from ccn.store.connection.fence import Fence
 from ccn.store.operators import requests
 
@@ -36,19 +37,25 @@ async def accept_loss(
 ) -> AcceptedLoss:
     """Let the node go on after the leaves that the database shows.
 
-    Before that, a request is added that seals who accepted the loss, and why.
+    Before that, a request is added that seals who accepted the loss, and why. The same accepts another
+    database, or an older timeline, in the place of the newest that this node has seen.
     """
     state = right.state
     if state is None or not state.acknowledged.number:
         raise errors.InputInvalid(f"{node} has no note of an acknowledged leaf")
     fence = Fence(node)
     fence.signed = lambda: state.last_cosigned
+    folder = right.file.parent
+    seen = timeline_file.open_memory(folder)
     async with pool.open(database.model_copy(update={"pool_size": 1}), "loss", fence) as connections:
         shown, kept = await _load_leaves(connections, node, state.acknowledged.number)
-        if shown == state.acknowledged.hash:
+        row = await connections.row(f"SELECT {timelines.SHOWN}")
+        if shown == state.acknowledged.hash and (row is None or not seen.describe_refusal(row)):
             raise errors.InputInvalid(
                 f"nothing is lost: the database shows leaf {state.acknowledged.number}"
             )
+        if shown == state.acknowledged.hash:
+            kept = state.acknowledged
         body = {
             "node": node,
             "acknowledged": state.acknowledged.number,
@@ -57,7 +64,10 @@ async def accept_loss(
             "reason": reason,
         }
         await requests.add_request(connections, uuid4(), requests.LOSS, by, body)
-    right.accept_loss(kept)
+    if kept != state.acknowledged:
+        right.accept_loss(kept)
+    if fence.timelines.newest is not None:
+        timeline_file.write_timeline(folder, fence.timelines.newest)
     return AcceptedLoss(state.acknowledged, kept)
 
 

@@ -20,11 +20,13 @@ from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check
 from ccn.core.rounds.signer import NumberedHash, SignerState
+from ccn.node.recovery import timeline_file
 from ccn.node.rounds import voting
 from ccn.node.signing import memory
 from ccn.node.signing.memory import SigningRight
 from ccn.store.connection import pool
 from ccn.store.connection.fence import ADVICE, Fence
+from ccn.store.connection.timelines import SeenTimelines
 from ccn.store.rounds import blocks
 
 if TYPE_CHECKING:
@@ -44,9 +46,17 @@ async def open_right(chosen: settings.Settings) -> AsyncIterator[SigningRight | 
         yield right
 
 
-def make_fence(node: NodeId, right: SigningRight | None, acknowledged: NumberedHash | None) -> Fence:
+def make_fence(
+    node: NodeId,
+    right: SigningRight | None,
+    acknowledged: NumberedHash | None,
+    timelines: SeenTimelines | None = None,
+) -> Fence:
     """Make a fence of what this node remembers on its disk, and of what this process acknowledged."""
     fence = Fence(node)
+    fence.timelines = timelines or timeline_file.open_memory(
+        right.file.parent if right is not None else None
+    )
     if right is not None:
         fence.signed = partial(_last_signed, right)
         fence.acknowledge_leaf(right.state.acknowledged if right.state is not None else None)
@@ -62,6 +72,7 @@ async def check_folder(
         return
     state = await asyncio.to_thread(memory.read_state, folder / memory.STATE)
     fence = Fence(node)
+    fence.timelines.newest = timeline_file.read_timeline(folder)
     if state is not None:
         fence.signed = lambda: state.last_cosigned
         fence.acknowledge_leaf(state.acknowledged)
@@ -72,10 +83,10 @@ async def check_database(
     database: settings.DatabaseSettings, fence: Fence, state: SignerState | None, check: Check
 ) -> None:
     """Raise `RecordLost` unless the database shows what this node signed and acknowledged."""
-    if state is None and fence.acknowledged is None:
-        return
     alone = database.model_copy(update={"pool_size": 1})
-    async with pool.open(alone, "gate") as connections:
+    async with pool.open(alone, "gate", accept=fence.timelines.find_unfitness) as connections:
+        if state is None and fence.acknowledged is None:
+            return
         if not await connections.value(_HAS_A_RECORD):
             raise errors.RecordLost(
                 f"the database is empty, but this node signed blocks of another one. {ADVICE}"

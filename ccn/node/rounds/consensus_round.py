@@ -121,7 +121,10 @@ async def run_round(leader: RoundLeader) -> SealedRound | FailedRound:
 
 async def _propose_block(leader: RoundLeader, tip: Tip, within_s: float) -> AgreedBlock | FailedRound:
     answers = await leader.peers.collect_reports(
-        ReportRequest(leader.identity.node, tip.height + 1, leader.term, tip.hash), within_s
+        ReportRequest(
+            *(leader.identity.node, tip.height + 1, leader.term, tip.hash, leader.pool.newest_timeline)
+        ),
+        within_s,
     )
     reports, silent = _split_answers(answers)
     log.debug("reports collected", height=tip.height + 1, term=leader.term, reports=len(reports))

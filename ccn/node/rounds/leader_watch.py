@@ -40,13 +40,22 @@ Rightful = Callable[[ElectedLeader], bool]
 
 
 async def watch_leader(
-    peers: PeerClient, etcd: client.EtcdClient, rightful: Rightful, *, look_s: float = LOOK_S
+    peers: PeerClient,
+    etcd: client.EtcdClient,
+    rightful: Rightful,
+    *,
+    look_s: float = LOOK_S,
+    on_introduction: Callable[[NodeIntroduction], None] = lambda _: None,
 ) -> None:
-    """Depose a leader that is gone, or that is not believed. Runs until cancelled."""
+    """Depose a leader that is gone, or that is not believed. Runs until cancelled.
+
+    `on_introduction` hears how each node introduces itself that comes.
+    """
     missing, news = dict[NodeId, str](), asyncio.Event()
 
     def note_present(introduction: NodeIntroduction) -> None:
         missing.pop(introduction.node, None)
+        on_introduction(introduction)
 
     def note_missing(node: NodeId, reason: str) -> None:
         missing[node] = reason

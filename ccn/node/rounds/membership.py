@@ -41,6 +41,7 @@ from ccn.node.rounds.trust import Trust
 from ccn.node.rounds.validator_changes import WantedChange
 from ccn.node.rounds.voting import NodeIdentity, SignerFile, Voting
 from ccn.peers.client import PeerClient
+from ccn.peers.exchange import NodeIntroduction
 from ccn.store.character import vectors
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import drains
@@ -134,6 +135,9 @@ class Membership:
         votes = voting is None or voting.tip.rules.key_of(node) is not None
         return votes and node not in await drains.list_draining(self.pool)
 
+    def _learn_timeline(self, introduction: NodeIntroduction) -> None:
+        self.writer.fence.timelines.learn(introduction.timeline)
+
     async def _run_session(self, doors: NodeDoors) -> None:
         access = await asyncio.to_thread(self.load_access)
         async with (
@@ -149,7 +153,10 @@ class Membership:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(self.presence.watch(etcd), name="presence")
             parts.create_task(
-                leader_watch.watch_leader(self.peers, etcd, self.presence.is_rightful), name="watch leader"
+                leader_watch.watch_leader(
+                    self.peers, etcd, self.presence.is_rightful, on_introduction=self._learn_timeline
+                ),
+                name="watch leader",
             )
             if self.voting is None:
                 await self._open_voting(await self._find_genesis(session))

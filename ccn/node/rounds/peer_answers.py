@@ -41,10 +41,12 @@ class PeerAnswers:
         """Say who this node is, and which block it verified last."""
         identity, voting = self._membership.identity, self._membership.voting
         height, block = (voting.tip.height, voting.tip.hash) if voting else (0, bytes(32))
-        return NodeIntroduction(identity.node, identity.public, ccn.__version__, height, block)
+        seen = self._membership.writer.fence.timelines.newest
+        return NodeIntroduction(identity.node, identity.public, ccn.__version__, height, block, seen)
 
     async def report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
         """Sign this node's report for a round."""
+        self._membership.writer.fence.timelines.learn(ask.timeline)
         voting = self._membership.voting
         if voting is None:
             return _NOT_YET

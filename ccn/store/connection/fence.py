@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import NOTHING, NumberedHash
+from ccn.store.connection import timelines
+from ccn.store.connection.timelines import SeenTimelines
 
 if TYPE_CHECKING:
     from ccn.store.connection.pool import Connection
@@ -39,6 +41,8 @@ class Fence:
         """The newest leaf of this node that somebody was told to be durable."""
         self.lost: errors.RecordLost | None = None
         """What was missing, once anything was."""
+        self.timelines = SeenTimelines()
+        """Which histories of the database have ended."""
 
     def acknowledge_leaf(self, newest: NumberedHash | None) -> None:
         """From now on the database must show this leaf. Numbers only rise."""
@@ -47,20 +51,30 @@ class Fence:
 
     async def check_database(self, connection: Connection) -> None:
         """Raise `RecordLost` unless the database behind this connection shows what it must."""
+        if unfit := await self.find_unfitness(connection):
+            raise errors.DatabaseUnavailable(f"the database {unfit}")
+
+    async def find_unfitness(self, connection: Connection) -> str:
+        """The same, but say why another host may be the right one; empty if this one is."""
         self.raise_if_lost()
         block, leaf = self.signed(), self.acknowledged
         if block is None and leaf is None:
-            return
-        (row,) = await connection.fetch(
-            _SHOWN, block.number if block else None, self._node, leaf.number if leaf else None
-        )
-        lost = _find_loss(self._node, block, row["block"], leaf, row["leaf"])
-        if lost is None:
-            return
-        if row["standby"]:
-            raise errors.DatabaseUnavailable("a standby that is behind: wait, or name the primary")
-        self.mark_lost(lost)
-        raise lost
+            (row,) = await connection.fetch(_TIMELINE)
+            lost = None
+        else:
+            (row,) = await connection.fetch(
+                _SHOWN, block.number if block else None, self._node, leaf.number if leaf else None
+            )
+            lost = _find_loss(self._node, block, row["block"], leaf, row["leaf"])
+        if unfit := self.timelines.describe_refusal(row):
+            return unfit
+        if lost is not None and row["standby"]:
+            return "is a standby that is behind: wait, or name the primary"
+        if lost is not None:
+            self.mark_lost(lost)
+            raise lost
+        await self.timelines.note_shown(row)
+        return ""
 
     def mark_lost(self, lost: errors.RecordLost) -> None:
         """From now on nothing passes."""
@@ -99,8 +113,9 @@ def _nothing_signed() -> None:
     return None
 
 
-_SHOWN = """
-    SELECT (SELECT hash FROM verification_chain WHERE height = $1) AS block,
-           (SELECT hash FROM leaves WHERE node_id = $2 AND number = $3) AS leaf,
-           pg_is_in_recovery() AS standby
-"""
+_TIMELINE = f"SELECT {timelines.SHOWN}"
+_SHOWN = f"""
+    SELECT {timelines.SHOWN},
+           (SELECT hash FROM verification_chain WHERE height = $1) AS block,
+           (SELECT hash FROM leaves WHERE node_id = $2 AND number = $3) AS leaf
+"""  # noqa: S608 - columns of ours

@@ -10,9 +10,9 @@ up. Here each host has its share of the time, and the one that served last comes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,6 +25,11 @@ from ccn.store.connection import failure
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+Accept = Callable[[Connection], Awaitable[str]]
+"""Looks at a new connection, and says why it will not do; empty if it will."""
 
 READ_WRITE = "read-write"
 _PORT = 5432
@@ -49,7 +54,7 @@ class DatabaseHost:
 class DatabaseHosts:
     """The hosts of one URL, and which of them served last, for all who connect in this process."""
 
-    url: str
+    url: str = field(repr=False)
     hosts: tuple[DatabaseHost, ...]
     wanted: str
     last_good: DatabaseHost | None = None
@@ -59,17 +64,26 @@ class DatabaseHosts:
         return sorted(self.hosts, key=lambda host: host != self.last_good)
 
 
-async def connect(url: str, *, timeout: float, **options: Any) -> Connection:
+@dataclass(frozen=True, slots=True)
+class _ConnectionWish:
+    """What is asked of whichever host answers; the options are asyncpg's."""
+
+    hosts: DatabaseHosts
+    accept: Accept | None
+    options: dict[str, Any] = field(repr=False)
+
+
+async def connect(url: str, *, timeout: float, accept: Accept | None = None, **options: Any) -> Connection:
     """Connect to the first host that will do, within the time; the options are asyncpg's.
 
-    If none will, the error names each host and what it said. It is one that `failure` translates.
+    `accept` looks at what answers, and says why it will not do. If none will, the error names each host and
+    what it said. It is one that `failure` translates.
     """
-    hosts = read_hosts(url)
-    if not hosts.hosts:  # asyncpg knows where a server on this machine listens
-        return await _connect_fitting(hosts, None, timeout, options)
-    if len(hosts.hosts) == 1:
-        return await _connect_fitting(hosts, hosts.hosts[0], timeout, options)
-    return await _walk_hosts(hosts, timeout, options)
+    wish = _ConnectionWish(read_hosts(url), accept, options)
+    if len(wish.hosts.hosts) > 1:
+        return await _walk_hosts(wish, timeout)
+    only = wish.hosts.hosts[0] if wish.hosts.hosts else None  # asyncpg knows where a server here listens
+    return await _connect_fitting(wish, only, next(_list_passes(wish.hosts.wanted)), timeout)
 
 
 async def connect_for_pool(*url: Any, **options: Any) -> Connection:
@@ -77,16 +91,17 @@ async def connect_for_pool(*url: Any, **options: Any) -> Connection:
     return await connect(*url, **options)
 
 
-async def _walk_hosts(hosts: DatabaseHosts, timeout_s: float, options: dict[str, Any]) -> Connection:
+async def _walk_hosts(wish: _ConnectionWish, timeout_s: float) -> Connection:
     said: dict[DatabaseHost, str] = {}
     until = asyncio.get_running_loop().time() + timeout_s
+    hosts = wish.hosts
     for wanted in _list_passes(hosts.wanted):
         order = hosts.list_in_order()
         for nth, host in enumerate(order):
             # What an earlier host did not use is left for those that come later.
             share_s = (until - asyncio.get_running_loop().time()) / (len(order) - nth)
             try:
-                connection = await _connect_fitting(hosts, host, max(share_s, 0.001), options, wanted)
+                connection = await _connect_fitting(wish, host, wanted, max(share_s, 0.001))
             except failure.FOREIGN as foreign:
                 said[host] = failure.describe_error(foreign).removeprefix(f"{host} ")
             else:
@@ -97,20 +112,22 @@ async def _walk_hosts(hosts: DatabaseHosts, timeout_s: float, options: dict[str,
 
 
 async def _connect_fitting(
-    hosts: DatabaseHosts,
-    host: DatabaseHost | None,
-    timeout_s: float,
-    options: dict[str, Any],
-    wanted: str | None = None,
+    wish: _ConnectionWish, host: DatabaseHost | None, wanted: str, timeout_s: float
 ) -> Connection:
     """Connect to this one, unless it is not what is wanted."""
     where: dict[str, Any] = {"host": host.host, "port": host.port} if host is not None else {}
     async with asyncio.timeout(timeout_s):
         connection: Connection = await asyncpg.connect(
-            hosts.url, **where, **options, timeout=timeout_s, target_session_attrs=SessionAttribute.any
+            wish.hosts.url,
+            **where,
+            **wish.options,
+            timeout=timeout_s,
+            target_session_attrs=SessionAttribute.any,
         )
         try:
-            unfit = await _find_unfitness(connection, wanted or next(_list_passes(hosts.wanted)))
+            unfit = await _find_unfitness(connection, wanted)
+            if not unfit and wish.accept is not None:
+                unfit = await wish.accept(connection)
         except BaseException:
             connection.terminate()
             raise

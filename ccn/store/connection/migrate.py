@@ -22,6 +22,7 @@ import asyncpg
 
 from ccn import errors
 from ccn.store.connection import failure, hosts, online, schema_files
+from ccn.store.connection.hosts import Accept
 from ccn.store.connection.pool import Connection
 from ccn.store.connection.schema_files import Migration
 
@@ -58,13 +59,15 @@ async def apply_pending(
     url: str,
     known: Sequence[Migration] | None = None,
     patience_s: float = online.PATIENCE_S,
+    accept: Accept | None = None,
 ) -> MigrationPlan:
     """Run what is pending and return what that was; refuse a database this version may not serve on.
 
-    Where nothing is pending nothing is written: a node may do no more than that with the schema.
+    Where nothing is pending nothing is written: a node may do no more than that with the schema. `accept`
+    may say why a server will not do.
     """
     known = schema_files.list_migrations() if known is None else known
-    async with failure.translate_errors(), connect(url) as connection:
+    async with failure.translate_errors(), connect(url, accept) as connection:
         before = plan = await _read_plan(connection, known)
         ran = list[Migration]()
         try:
@@ -197,9 +200,9 @@ async def _wait_for_lock(connection: Connection, attempt: str) -> None:
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[Connection]:
+async def connect(url: str, accept: Accept | None = None) -> AsyncIterator[Connection]:
     """A connection to a server and a database that a schema can be in."""
-    connection = await hosts.connect(url, timeout=_CONNECT_WAIT_S, statement_cache_size=0)
+    connection = await hosts.connect(url, timeout=_CONNECT_WAIT_S, accept=accept, statement_cache_size=0)
     try:
         version = connection.get_server_version()
         if version.major < _OLDEST_SERVER:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from ccn import settings
+    from ccn.core.rounds.database_timeline import DatabaseTimeline
     from ccn.store.connection.fence import Fence
+    from ccn.store.connection.hosts import Accept
 
     _Lent = PoolConnectionProxy[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | _Lent
@@ -68,6 +70,12 @@ class Pool:
         self._kept = list[_Lent]()
         self._warnings = CommitWarnings()
         self._waiting = 0
+        self._timelines_version = fence.timelines.version if fence is not None else 0
+
+    @property
+    def newest_timeline(self) -> DatabaseTimeline | None:
+        """The newest timeline of the database that this node has seen."""
+        return self._fence.timelines.newest if self._fence is not None else None
 
     async def rows(self, sql: str, *values: object) -> list[Record]:
         """All rows of one statement."""
@@ -108,6 +116,7 @@ class Pool:
     async def _connection(self) -> AsyncIterator[Connection]:
         if self._fence is not None:
             self._fence.raise_if_lost()
+            await self._leave_older_timelines(self._fence.timelines.version)
         connection = self._take_kept() or await self._acquire()
         try:
             yield connection
@@ -120,6 +129,14 @@ class Pool:
             await self._release(connection)
         else:
             self._kept.append(connection)
+
+    async def _leave_older_timelines(self, version: int) -> None:
+        """Once a newer one was seen, use no connection from before: it may lead to a former primary."""
+        if version != self._timelines_version:
+            self._timelines_version = version
+            while self._kept:
+                await self._release(self._kept.pop())
+            await self._connections.expire_connections()
 
     async def _confirm_doubtful(self, connection: Connection) -> None:
         """What was committed here came back with a warning: it stands, but do the standbys have it?"""
@@ -196,19 +213,25 @@ class _Moment:
 
 @asynccontextmanager
 async def open(  # noqa: A001 - pool.open(...)
-    database: settings.DatabaseSettings, name: str, fence: Fence | None = None, *, least: int = 1
+    database: settings.DatabaseSettings,
+    name: str,
+    fence: Fence | None = None,
+    *,
+    accept: Accept | None = None,
+    least: int = 1,
 ) -> AsyncIterator[Pool]:
     """Open a pool whose connections have passed the fence. The server's own views show them as `name`.
 
-    As many as `least` are kept open at any time.
+    Without a fence, `accept` may say why a server will not do. As many as `least` are kept open at any
+    time.
     """
     async with failure.translate_errors():
         connections = await asyncpg.create_pool(
             database.url.get_secret_value(),
-            connect=hosts.connect_for_pool,
+            connect=partial(hosts.connect_for_pool, accept=fence.find_unfitness if fence else accept),
             min_size=least,
             max_size=database.pool_size,
-            init=partial(_prepare_connection, fence=fence),
+            init=codecs.teach_codecs,
             reset=_reset_nothing,
             timeout=database.connect_timeout_s,
             command_timeout=database.statement_timeout_s,
@@ -227,22 +250,17 @@ async def connect(database: settings.DatabaseSettings, name: str, fence: Fence |
     connection = await hosts.connect(
         database.url.get_secret_value(),
         timeout=database.connect_timeout_s,
+        accept=fence.find_unfitness if fence else None,
         command_timeout=database.statement_timeout_s,
         statement_cache_size=database.statement_cache,
         server_settings={"application_name": name},
     )
     try:
-        await _prepare_connection(connection, fence)
+        await codecs.teach_codecs(connection)
     except BaseException:
         connection.terminate()
         raise
     return connection
-
-
-async def _prepare_connection(connection: Connection, fence: Fence | None) -> None:
-    await codecs.teach_codecs(connection)
-    if fence is not None:
-        await fence.check_database(connection)
 
 
 _ALONE = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))"

@@ -17,8 +17,8 @@ from ccn import errors
 from ccn.store.connection import failure, standbys
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Connection
-from ccn.store.connection.reconnection import ReconnectingConnection, attempts
 from ccn.store.writing.batch import Batch
+from ccn.store.writing.reconnection import ReconnectingConnection, attempts
 
 if TYPE_CHECKING:
     from ccn import settings

@@ -25,10 +25,10 @@ from ccn.core.rounds.signer import NumberedHash
 from ccn.store.connection import failure
 from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Connection
-from ccn.store.connection.reconnection import ReconnectingConnection, attempts
 from ccn.store.writing.batch import Batch, Numbering, Write
 from ccn.store.writing.durable_commit import DurableCommit
 from ccn.store.writing.own_leaves import OwnLeaves
+from ccn.store.writing.reconnection import ReconnectingConnection, attempts
 
 if TYPE_CHECKING:
     from ccn import settings

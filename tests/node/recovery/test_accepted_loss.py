@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ccn import errors
+from ccn.core.rounds.database_timeline import DatabaseTimeline
 from ccn.core.rounds.signer import NumberedHash, SignerState
-from ccn.node.recovery import accepted_loss, database_check
+from ccn.node.recovery import accepted_loss, database_check, timeline_file
 from ccn.node.signing import memory
 from ccn.node.signing.memory import SigningRight
 from ccn.store.operators import requests
@@ -90,3 +91,19 @@ async def test_a_node_that_does_not_run_yet_is_looked_for_by_its_folder(
     await world.superuser(LOSE_TWO)
     with pytest.raises(errors.AcknowledgedLost):
         await database_check.check_folder(world.database, NODE, tmp_path, ed25519)
+
+
+async def test_an_operator_accepts_another_database_in_the_place_of_the_one_it_has_seen(
+    world: World, right: SigningRight
+) -> None:
+    await world.say("one", "two", "three")
+    newest = await _acknowledged(world, right, 5)
+    await _look(world, right)
+    timeline_file.write_timeline(right.file.parent, DatabaseTimeline(7, 1))
+    with pytest.raises(errors.DatabaseUnavailable, match="is another database"):
+        await _look(world, right)
+    done = await accepted_loss.accept_loss(world.database, NODE, right, "ann", "moved with pg_dump")
+    assert (done.lost, done.kept) == (newest, newest)
+    await _look(world, right)
+    with pytest.raises(errors.InputInvalid, match="nothing is lost"):
+        await accepted_loss.accept_loss(world.database, NODE, right, "ann", "why not")

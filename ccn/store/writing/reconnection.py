@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ccn import errors
 from ccn.store.connection import failure, pool
 from ccn.store.connection.standbys import CommitWarnings
 
@@ -29,6 +30,7 @@ class ReconnectingConnection:
         self._name = name
         self._fence = fence
         self._connection: pool.Connection | None = None
+        self._checked_version = 0
         self.warnings = CommitWarnings()
         """What the server warned of on this line."""
         self.connections_made = 0
@@ -36,11 +38,25 @@ class ReconnectingConnection:
 
     async def get(self) -> pool.Connection:
         """The connection, made now if there is none."""
+        version = self._fence.timelines.version if self._fence is not None else 0
+        if self._connection is not None and version != self._checked_version:
+            await self._check_again()
         if self._connection is None or self._connection.is_closed():
             self._connection = await pool.connect(self._database, self._name, self._fence)
             self.connections_made += 1
             self.warnings.listen_to(self._connection)
+        self._checked_version = version
         return self._connection
+
+    async def _check_again(self) -> None:
+        """A newer timeline was seen since: is this line still one to the primary?"""
+        assert self._fence is not None
+        assert self._connection is not None
+        try:
+            await self._fence.check_database(self._connection)
+        except (errors.DatabaseUnavailable, *failure.FOREIGN) as unfit:
+            log.warning("connection to PostgreSQL left", line=self._name, reason=str(unfit))
+            await self.close()
 
     async def drop_if_broken(self, foreign: BaseException) -> None:
         """A broken connection is dropped, so that the next attempt makes a new one; the rest is raised."""
