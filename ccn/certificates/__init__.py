@@ -5,6 +5,7 @@
     watch        reads the files of all links again when they change, and keeps what was good
     inspection   what a certificate says, and whether a node can show it
     server_context   what a door shows that Python's own TLS serves
+    trust            whom a client trusts at a door, and why not
     tls_floor    demands TLS 1.3 of gRPC
     issuing      an authority of a cluster's own, and the certificates that it issues
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from ccn import errors
+from ccn.certificates import trust
 from ccn.continuity import failure
 from ccn.pb import instances_pb2_grpc
 
@@ -35,15 +37,24 @@ _OPTIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Whom to trust over TLS."""
+
+    ca: bytes | None
+    """PEM; without it, the authorities that gRPC brings along."""
+
+
 class NodeChannel:
     """A connection to one node, and the calls that can be made over it."""
 
-    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: str, tls: ClientTls | None) -> None:
         self.target = target
+        self._tls = tls
         self.channel: Any = (
             grpc.aio.insecure_channel(target, options=_OPTIONS)
-            if credentials is None
-            else grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+            if tls is None
+            else grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(tls.ca), options=_OPTIONS)
         )
         self.instances = instances_pb2_grpc.InstancesStub(self.channel)
         self.continuity = instances_pb2_grpc.ContinuityStub(self.channel)
@@ -62,8 +73,18 @@ class NodeChannel:
     async def _wait_until_ready(self) -> None:
         while (state := self.channel.get_state(True)) is not grpc.ChannelConnectivity.READY:
             if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                raise errors.Unavailable(f"no connection to {self.target}")
+                raise errors.Unavailable(f"no connection to {self.target}{await self._find_reason()}")
             await self.channel.wait_for_state_change(state)
+
+    async def _find_reason(self) -> str:
+        """Say why the certificate was not trusted, if that is why; gRPC only says that nothing is there."""
+        if self._tls is None:
+            return ""
+        host, _, port = self.target.rpartition(":")
+        reason = await asyncio.to_thread(
+            trust.find_reason, host.strip("[]"), int(port), self._tls.ca, _CONNECT_S / 2
+        )
+        return f": {reason}" if reason else ""
 
 
 Method = Callable[[NodeChannel], Any]
@@ -77,11 +98,11 @@ class ClusterChannel:
         self,
         targets: tuple[str, ...],
         api_key: str,
-        credentials: grpc.ChannelCredentials | None,
+        tls: ClientTls | None,
         patience_s: float,
     ) -> None:
         self._patience_s = patience_s
-        self._nodes = [NodeChannel(target, credentials) for target in targets]
+        self._nodes = [NodeChannel(target, tls) for target in targets]
         self._metadata = (("x-api-key", api_key),)
         self._current = 0
         self._is_closed = False

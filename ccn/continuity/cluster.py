@@ -8,11 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-import grpc  # type: ignore[import-untyped]
-
 from ccn import errors
 from ccn.continuity import channel, local
-from ccn.continuity.channel import ClusterChannel
+from ccn.continuity.channel import ClientTls, ClusterChannel
 from ccn.continuity.conversation import Conversation
 from ccn.core.ids import ConversationId
 from ccn.pb import instances_pb2 as pb
@@ -42,8 +40,7 @@ async def connect(
     if not targets or not api_key:
         raise errors.InputInvalid("a cluster is reached by a target and an API key")
     authority = await asyncio.to_thread(_read_authority, ca) if ca else None
-    credentials = grpc.ssl_channel_credentials(authority) if tls or ca else None
-    nodes = ClusterChannel(targets, api_key, credentials, patience_s)
+    nodes = ClusterChannel(targets, api_key, ClientTls(authority) if tls or ca else None, patience_s)
     try:
         yield Cluster(nodes)
     finally:

@@ -285,6 +285,10 @@ class ClientSettings(SettingsGroup):
         pattern=r"^(https?://[^\s]+)?$",
         description="A node of the cluster, as https://host:port; the cluster that runs here if unset.",
     )
+    ca: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of the nodes' certificates; those of the system if unset.",
+    )
     api_key: SecretStr = Field(
         default=SecretStr(""), description="An API key from ccn key issue; the local admin's if unset."
     )

@@ -51,7 +51,7 @@ def run_chat(wish: ChatOptions) -> int:
     if wish.reason and not wish.session:
         raise errors.InputInvalid("--reason is for a --session of somebody else")
     chat = ChatLoop(
-        ChatSession(list(wish.at.urls), wish.at.api_key, shown.show_notice, wish.reason),
+        ChatSession(list(wish.at.urls), wish.at.api_key, shown.show_notice, wish.reason, wish.at.ca),
         shown,
         show_prompt=wish.show_prompt,
     )

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import json
 import os
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ import httptools
 
 import ccn
 from ccn import errors
+from ccn.certificates import trust
 from ccn.core import error_codes
 
 CONNECT_S = 3.0
@@ -84,12 +85,14 @@ class HttpAnswer:
 
 
 @asynccontextmanager
-async def open_request(url: str, asking: HttpRequest, key: str) -> AsyncIterator[HttpAnswer]:
+async def open_request(
+    url: str, asking: HttpRequest, key: str, ca: Path | None = None
+) -> AsyncIterator[HttpAnswer]:
     """Ask the node at this address; the answer is there until the block ends."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise errors.InputInvalid(f"{url} is not an http address")
-    secure = ssl.create_default_context() if parts.scheme == "https" else None
+    secure = trust.make_client_context(ca) if parts.scheme == "https" else None
     try:
         async with asyncio.timeout(CONNECT_S):
             reader, writer = await asyncio.open_connection(
@@ -162,6 +165,8 @@ def _encode_request(host: str, prefix: str, asking: HttpRequest, key: str) -> by
 def _describe_failure(failed: BaseException) -> str:
     if isinstance(failed, TimeoutError):
         return "no answer in time"
+    if why := trust.describe_failure(failed):
+        return why
     if isinstance(failed, OSError) and failed.errno is not None and failed.errno > 0:
         return os.strerror(failed.errno)  # asyncio puts words of its own in the place of the system's
     return getattr(failed, "strerror", None) or str(failed) or type(failed).__name__

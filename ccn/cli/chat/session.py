@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -49,9 +50,15 @@ class ChatSession:
     """One conversation, or the wish for one."""
 
     def __init__(
-        self, nodes: Sequence[str], key: str, notice: Callable[[str], None], reason: str = ""
+        self,
+        nodes: Sequence[str],
+        key: str,
+        notice: Callable[[str], None],
+        reason: str = "",
+        ca: Path | None = None,
     ) -> None:
         self.id = ""
+        self._ca = ca
         self._nodes, self._key, self._notice = list(dict.fromkeys(nodes)), key, notice
         self._why = {"X-CCN-Reason": reason} if reason else {}
 
@@ -159,7 +166,7 @@ class ChatSession:
 
     async def _stream_events(self, asking: HttpRequest) -> AsyncGenerator[ChatEvent]:
         """The events of one connection; it ends where there are no more, and breaks where there are."""
-        async with http_stream.open_request(self._nodes[0], asking, self._key) as answer:
+        async with http_stream.open_request(self._nodes[0], asking, self._key, self._ca) as answer:
             if answer.status == 204:
                 return
             if answer.status != 200:
@@ -174,7 +181,7 @@ class ChatSession:
         raise ConnectionBroken("the stream ended before the reply")
 
     async def _ask_once(self, asking: HttpRequest) -> Any:
-        async with http_stream.open_request(self._nodes[0], asking, self._key) as answer:
+        async with http_stream.open_request(self._nodes[0], asking, self._key, self._ca) as answer:
             if answer.status >= 300:
                 raise await _error_from(answer)
             body = await answer.read_whole()

@@ -8,7 +8,7 @@ import typer
 
 from ccn.cli.chat import chat_loop
 from ccn.cli.reach import target
-from ccn.cli.reach.target import Data, Endpoint, Json, KeyFile
+from ccn.cli.reach.target import Authority, Data, Endpoint, Json, KeyFile
 
 
 def chat(
@@ -28,6 +28,7 @@ def chat(
     ] = "",
     endpoint: Endpoint = "",
     api_key_file: KeyFile = None,
+    ca: Authority = None,
     api_key: Annotated[str, typer.Option(hidden=True, show_default=False)] = "",
     data: Data = None,
     show_prompt: Annotated[
@@ -39,6 +40,6 @@ def chat(
 
     Through a pipe, each line is a message, and each reply is printed whole on standard output.
     """
-    at = target.find_nodes(endpoint, data, api_key_file, api_key, quiet=as_json)
+    at = target.find_nodes(endpoint, data, api_key_file, api_key, ca, quiet=as_json)
     options = chat_loop.ChatOptions(character, session, reason, at, show_prompt, as_json)
     raise typer.Exit(chat_loop.run_chat(options))

@@ -12,18 +12,18 @@ from rich.table import Table
 from ccn import errors
 from ccn.cli.output import printing
 from ccn.cli.reach import remote, target
-from ccn.cli.reach.target import Data, Endpoint, HttpTarget, Json
+from ccn.cli.reach.target import Authority, Data, Endpoint, HttpTarget, Json
 
 _TIMEOUT_S = 5.0
 _VOTES = {True: "yes", False: "no", None: "?"}
 
 
-def status(endpoint: Endpoint = "", data: Data = None, as_json: Json = False) -> None:
+def status(endpoint: Endpoint = "", data: Data = None, ca: Authority = None, as_json: Json = False) -> None:
     """Show the nodes, the leader and the last round of the cluster.
 
     This command needs no API key.
     """
-    answer = _ask_nodes(target.find_nodes(endpoint, data))
+    answer = _ask_nodes(target.find_nodes(endpoint, data, ca=ca))
     if as_json:
         printing.say_json(answer)
     else:

@@ -1,7 +1,7 @@
 """The options by which commands reach a cluster, defined once.
 
     DatabaseOptions   --database-url --data --json                            only the database can serve it
-    ClusterOptions    --database-url --data --endpoint --api-key-file --json  a node can serve it too
+    ClusterOptions    also --endpoint --api-key-file --ca                     a node can serve it too
 
 A command that is decorated with `add_options(ClusterOptions)` has these options besides its own, and gets
 them as one object, its first argument. Separate from `target`, which says what each option means.
@@ -23,7 +23,7 @@ import typer
 from ccn import errors
 from ccn.cli.reach import ask, source, target
 from ccn.cli.reach.source import Source
-from ccn.cli.reach.target import Data, DatabaseTarget, Endpoint, HttpTarget, Json, KeyFile, Url
+from ccn.cli.reach.target import Authority, Data, DatabaseTarget, Endpoint, HttpTarget, Json, KeyFile, Url
 from ccn.store.connection.pool import Pool
 
 T = TypeVar("T")
@@ -72,12 +72,13 @@ class ClusterOptions:
     data: Data = None
     endpoint: Endpoint = ""
     api_key_file: KeyFile = None
+    ca: Authority = None
     as_json: Json = False
 
     def find_cluster(self) -> DatabaseTarget | HttpTarget:
         """Find the way to the cluster, and say which one it is unless the answer is for programs."""
         return target.find_cluster(
-            self.database_url, self.data, self.endpoint, self.api_key_file, quiet=self.as_json
+            self.database_url, self.data, self.endpoint, self.api_key_file, self.ca, quiet=self.as_json
         )
 
     def find_owner(self, option: str) -> DatabaseTarget:

@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 
 from ccn import errors
+from ccn.certificates import trust
 from ccn.cli.reach.target import HttpTarget
 from ccn.core import error_codes
 
@@ -23,20 +24,20 @@ _CHECK = "check the address, which must be the HTTP address of a node"
 def get(at: HttpTarget, path: str, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
     """Get what a node has at this path."""
     request = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at))  # noqa: S310 - see _request_url
-    return _send_request(request, timeout_s)
+    return _send_request(at, request, timeout_s)
 
 
 def delete(at: HttpTarget, path: str) -> dict[str, Any]:
     """Delete what is at this path; return how it stands then."""
     request = urllib.request.Request(_request_url(at, path), headers=_auth_headers(at), method="DELETE")  # noqa: S310 - see _request_url
-    return _send_request(request)
+    return _send_request(at, request)
 
 
 def post(at: HttpTarget, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Have a node do something; return the outcome."""
     headers = _auth_headers(at) | {"Content-Type": "application/json"}
     data = json.dumps(body).encode()
-    return _send_request(urllib.request.Request(_request_url(at, path), data, headers))  # noqa: S310 - see _request_url
+    return _send_request(at, urllib.request.Request(_request_url(at, path), data, headers))  # noqa: S310 - see _request_url
 
 
 def _request_url(at: HttpTarget, path: str) -> str:
@@ -50,15 +51,23 @@ def _auth_headers(at: HttpTarget) -> dict[str, str]:
     return {"X-API-Key": at.api_key} if at.api_key else {}
 
 
-def _send_request(request: urllib.request.Request, timeout_s: float = _TIMEOUT_S) -> dict[str, Any]:
+def _send_request(
+    at: HttpTarget, request: urllib.request.Request, timeout_s: float = _TIMEOUT_S
+) -> dict[str, Any]:
+    trusted = trust.make_client_context(at.ca) if request.type == "https" else None
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310 - see _request_url
+        with urllib.request.urlopen(request, timeout=timeout_s, context=trusted) as answer:  # noqa: S310 - see _request_url
             decoded = json.load(answer)
     except urllib.error.HTTPError as refused:
         raise _error_from_problem(refused) from None
+    except http.client.RemoteDisconnected as ended:
+        why = ": it may want a certificate of its clients" if trusted is not None else ""
+        raise errors.Unavailable(f"{request.host} ended the connection{why}") from ended
     except (ValueError, http.client.HTTPException) as strange:
         raise errors.Unavailable(f"what answers at {request.host} is no node: {_CHECK}") from strange
     except OSError as failed:
+        if why := trust.describe_failure(failed):
+            raise errors.Unavailable(f"{request.host} is not trusted: {why}") from failed
         reason = getattr(failed, "reason", failed)
         why = getattr(reason, "strerror", None) or str(reason)
         raise errors.Unavailable(f"{request.host} does not answer ({why}): {_CHECK}") from failed

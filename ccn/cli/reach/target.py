@@ -47,7 +47,7 @@ Endpoint = Annotated[
     str,
     typer.Option(
         "--endpoint",
-        help="The HTTP address of a node, as http://host:port; else CCN_CLIENT_ENDPOINT.",
+        help="The HTTP address of a node, as https://host:port; else CCN_CLIENT_ENDPOINT.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
@@ -59,6 +59,14 @@ KeyFile = Annotated[
         help="A file with an API key for --endpoint; else CCN_CLIENT_API_KEY.",
         show_default=False,
         rich_help_panel=_PANEL,
+    ),
+]
+Authority = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        help="A PEM file with the authority to trust at --endpoint; else CCN_CLIENT_CA, else the system's.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object on a line; errors too.")]
@@ -80,22 +88,32 @@ class HttpTarget:
     urls: tuple[str, ...]
     api_key: str = field(repr=False)
     origin: str
+    ca: Path | None = None
+    """The authority to trust over TLS; those of the system if None."""
 
 
 Target = TypeVar("Target", DatabaseTarget, HttpTarget)
 
 
 def find_cluster(
-    database_url: str, data: Path | None, endpoint: str, api_key_file: Path | None, *, quiet: bool
+    database_url: str,
+    data: Path | None,
+    endpoint: str,
+    api_key_file: Path | None,
+    ca: Path | None = None,
+    *,
+    quiet: bool,
 ) -> DatabaseTarget | HttpTarget:
     """Find the way to the cluster for a command that can go either way."""
     _refuse_several(endpoint, database_url, data)
     if api_key_file is not None and (database_url or data is not None):
         raise errors.InputInvalid("--api-key-file goes with --endpoint; a database needs no API key")
+    if ca is not None and (database_url or data is not None):
+        raise errors.InputInvalid("--ca goes with --endpoint: it is the authority of a node's certificate")
     reading = _read_settings()
     only_endpoint = not (database_url or data or _named_database(reading)) and _named_endpoint(reading)
     if endpoint or only_endpoint:
-        return _announce_target(_http_target(reading, endpoint, api_key_file), quiet=quiet)
+        return _announce_target(_http_target(reading, endpoint, api_key_file, ca=ca), quiet=quiet)
     return _announce_target(_database_target(reading, database_url, data), quiet=quiet)
 
 
@@ -127,6 +145,7 @@ def find_nodes(
     data: Path | None,
     api_key_file: Path | None = None,
     api_key: str = "",
+    ca: Path | None = None,
     *,
     quiet: bool = False,
 ) -> HttpTarget:
@@ -140,19 +159,25 @@ def find_nodes(
         )
     reading = _read_settings()
     if endpoint or (data is None and _named_endpoint(reading)):
-        return _http_target(reading, endpoint, api_key_file, api_key)
+        return _http_target(reading, endpoint, api_key_file, api_key, ca)
     running = _running_record(data)
     local_key = str((running.get("admin") or {}).get("api_key", ""))
     key = api_key or _read_key(reading, api_key_file) or local_key
-    return HttpTarget(tuple(str(node["http"]) for node in running["nodes"]), key, _describe_local(running))
+    urls = tuple(str(node["http"]) for node in running["nodes"])
+    return HttpTarget(urls, key, _describe_local(running), ca or reading.settings.client.ca)
 
 
 def _http_target(
-    reading: SettingsReading, endpoint: str, api_key_file: Path | None, api_key: str = ""
+    reading: SettingsReading,
+    endpoint: str,
+    api_key_file: Path | None,
+    api_key: str = "",
+    ca: Path | None = None,
 ) -> HttpTarget:
     url = endpoint or reading.settings.client.endpoint
     origin = "--endpoint" if endpoint else reading.field_origin("client", "endpoint")
-    return HttpTarget((url.rstrip("/"),), api_key or _read_key(reading, api_key_file), origin)
+    key = api_key or _read_key(reading, api_key_file)
+    return HttpTarget((url.rstrip("/"),), key, origin, ca or reading.settings.client.ca)
 
 
 def _database_target(reading: SettingsReading, database_url: str, data: Path | None) -> DatabaseTarget:
