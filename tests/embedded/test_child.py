@@ -212,5 +212,5 @@ def test_bytes_that_are_no_text_are_shown_as_such() -> None:
     ("code", "words"),
     [(0, "exit status 0"), (3, "exit status 3"), (-9, "killed by SIGKILL"), (-99, "killed by signal 99")],
 )
-def test_exit_codes_in_words(code: int, words: str) -> None:
+def test_an_exit_code_is_described_in_words(code: int, words: str) -> None:
     assert child.describe_exit(code) == words

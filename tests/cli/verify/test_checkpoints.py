@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.forger import ORIGIN, Forger
-from tests.cli.verify.leaves import begun, standing, version_row
+from tests.support.cli.verify.forger import ORIGIN, Forger
+from tests.support.cli.verify.leaves import begun, standing, version_row
 
 ROWS = (version_row(), standing())
 Lines = list[list[str]]

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify import mutations
-from tests.cli.verify.records import RECORDS, join
+from tests.support.cli.verify import mutations
+from tests.support.cli.verify.records import RECORDS, join
 
 LINES = RECORDS[0]
 KINDS = ("record", "block", "roster", "leaf", "checkpoint", "waiting", "conversation", "standing", "end")

@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 
 from ccn.cli import verify
 from tests.cli.conftest import Copy
-from tests.cli.verify import mutations
+from tests.support.cli.verify import mutations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.forger import Forger
-from tests.cli.verify.leaves import (
+from tests.support.cli.verify.forger import Forger
+from tests.support.cli.verify.leaves import (
     CONVERSATION,
     INSTANCE,
     begun,
@@ -142,7 +142,7 @@ def test_a_line_is_an_object(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_is_one(number: str) -> None:
+def test_a_value_that_is_no_number_of_a_record_is_refused(number: str) -> None:
     record = forge().close(*ROWS).replace(b'{"end":{"lines":6}}', b'{"end":{"lines":%s}}' % number.encode())
     audit = verify.verify(io.BytesIO(record))
     assert audit.findings.invalid == f"line 7: {number} is no number of a record"

@@ -7,8 +7,8 @@ import io
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.lies_in_blocks import BLOCKS, HEADERS, ROSTERS, RULES
-from tests.cli.verify.lies_in_leaves import STORIES
+from tests.support.cli.verify.lies_in_blocks import BLOCKS, HEADERS, ROSTERS, RULES
+from tests.support.cli.verify.lies_in_leaves import STORIES
 
 LIES = STORIES | BLOCKS | HEADERS | ROSTERS | RULES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from ccn.cli import verify
-from tests.cli.verify.records import WITH_SPEAKERS, WRITTEN_FIRST, join
+from tests.support.cli.verify.records import WITH_SPEAKERS, WRITTEN_FIRST, join
 
 
 def test_a_record_of_the_first_version_still_verifies() -> None:

@@ -14,9 +14,9 @@ from ccn.cli import verify
 from ccn.core.chain import result, rules
 from ccn.core.chain.roster import Roster
 from ccn.core.ids import CharacterId, NodeId
-from tests.cli.verify.forger import Forger, canonical
-from tests.cli.verify.leaves import begun, standing, version_row
-from tests.cli.verify.lies_in_blocks import pack
+from tests.support.cli.verify.forger import Forger, canonical
+from tests.support.cli.verify.leaves import begun, standing, version_row
+from tests.support.cli.verify.lies_in_blocks import pack
 
 Hosted = dict[str, dict[str, tuple[bytes, bytes]]]
 

@@ -16,10 +16,10 @@ import pytest
 
 from ccn.cli import verify
 from tests.cli.conftest import Copy
-from tests.cli.verify import mutations
-from tests.cli.verify.lies_in_blocks import BLOCKS, HEADERS, ROSTERS, RULES
-from tests.cli.verify.lies_in_leaves import STORIES
-from tests.cli.verify.records import RECORDS, join
+from tests.support.cli.verify import mutations
+from tests.support.cli.verify.lies_in_blocks import BLOCKS, HEADERS, ROSTERS, RULES
+from tests.support.cli.verify.lies_in_leaves import STORIES
+from tests.support.cli.verify.records import RECORDS, join
 
 MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200")) // 4  # each is read twice here
 

@@ -7,8 +7,8 @@ import io
 import pytest
 
 from ccn.cli import verify
-from tests.cli.verify.forger import Forger, Leaf
-from tests.cli.verify.leaves import (
+from tests.support.cli.verify.forger import Forger, Leaf
+from tests.support.cli.verify.leaves import (
     CONVERSATION,
     ELSEWHERE,
     INSTANCE,
@@ -28,7 +28,7 @@ from tests.cli.verify.leaves import (
     vector,
     version_row,
 )
-from tests.cli.verify.records import RECORDS, cut_back, join
+from tests.support.cli.verify.records import RECORDS, cut_back, join
 
 HEIGHTS = [(which, height) for which, most in ((0, 7), (1, 5)) for height in range(most)]
 

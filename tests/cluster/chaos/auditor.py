@@ -30,8 +30,8 @@ from ccn.store.rounds import blocks as stored_blocks
 from ccn.store.rounds import export, ledger
 from tests.cluster.chaos.cluster import Cluster
 from tests.cluster.chaos.party import DEADLINE_S, until
-from tests.cluster.simulation import audit
-from tests.cluster.simulation.audit import Past, Sealed
+from tests.cluster.simulation.checks import audit
+from tests.cluster.simulation.checks.audit import Past, Sealed
 
 ALARMS = frozenset(
     {"this node stops signing", "a part of this node died", "a part of this node ended by itself"}

@@ -10,12 +10,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ccn.core.chain.quorum import FaultModel
-from tests.cluster.simulation.lies import Lie
 from tests.cluster.simulation.loop import MS, SECOND
-from tests.cluster.simulation.network import SERVICE
+from tests.cluster.simulation.services.lying_database import Lie
+from tests.cluster.simulation.services.network import SERVICE
 
 if TYPE_CHECKING:
-    from tests.cluster.simulation.node import Node
+    from tests.cluster.simulation.nodes.node import Node
     from tests.cluster.simulation.world import World
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.simulation.keys import HashedKeys
-from tests.cluster.simulation.mutants import MUTANTS
+from tests.cluster.simulation.nodes.mutants import MUTANTS
+from tests.cluster.simulation.services.keys import HashedKeys
 from tests.cluster.simulation.world import World
 
 BOUND = 250

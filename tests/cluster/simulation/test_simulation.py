@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.cluster.simulation.conduct import Conduct
-from tests.cluster.simulation.keys import Ed25519Keys, HashedKeys
+from tests.cluster.simulation.nodes.conduct import Conduct
 from tests.cluster.simulation.scenario import Kind, drawn
+from tests.cluster.simulation.services.keys import Ed25519Keys, HashedKeys
 from tests.cluster.simulation.world import Outcome, World
 
 pytestmark = pytest.mark.timeout(3600)

@@ -20,19 +20,20 @@ from ccn.core.rounds.evidence import Cosigned
 from ccn.core.rounds.intake import RefusedReports
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason
-from tests.cluster.simulation import detection, scenario
-from tests.cluster.simulation.conduct import Conduct
-from tests.cluster.simulation.etcd import Etcd
-from tests.cluster.simulation.invariants import Invariant, Violation, Witness
-from tests.cluster.simulation.keys import HashedKeys
-from tests.cluster.simulation.leading import Validator
-from tests.cluster.simulation.liar import Liar
-from tests.cluster.simulation.lies import LyingDatabase
+from tests.cluster.simulation import scenario
+from tests.cluster.simulation.checks import detection
+from tests.cluster.simulation.checks.invariants import Invariant, Violation, Witness
 from tests.cluster.simulation.loop import SECOND, START_US, Loop
-from tests.cluster.simulation.network import Network
-from tests.cluster.simulation.node import Node
-from tests.cluster.simulation.reading import Reader
+from tests.cluster.simulation.nodes.conduct import Conduct
+from tests.cluster.simulation.nodes.liar import Liar
+from tests.cluster.simulation.nodes.node import Node
+from tests.cluster.simulation.nodes.reader import Reader
+from tests.cluster.simulation.nodes.validator import Validator
 from tests.cluster.simulation.scenario import CHAOS_US, Scenario
+from tests.cluster.simulation.services.etcd import Etcd
+from tests.cluster.simulation.services.keys import HashedKeys
+from tests.cluster.simulation.services.lying_database import LyingDatabase
+from tests.cluster.simulation.services.network import Network
 
 _PEACE_US = 40 * SECOND
 _CHANGE_US = 4 * SECOND

@@ -162,7 +162,7 @@ async def test_what_has_no_one_spelling_cannot_be_asked(store: Store, body: Mapp
         await requests.add_request(store.pool, uuid.uuid4(), "plate", "ann", body)
 
 
-async def test_somebody_asks(store: Store) -> None:
+async def test_a_request_without_somebody_who_asks_is_refused(store: Store) -> None:
     with pytest.raises(errors.InputInvalid, match="who asks"):
         await requests.add_request(store.pool, uuid.uuid4(), "plate", " ")
 

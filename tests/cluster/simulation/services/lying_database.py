@@ -13,10 +13,10 @@ from random import Random
 
 from ccn.core.ids import NodeId
 from ccn.core.rounds.readback import ShownBlock
-from tests.cluster.simulation.audit import Sealed
-from tests.cluster.simulation.conduct import Conduct
-from tests.cluster.simulation.database import Database, Status
-from tests.cluster.simulation.invariants import Witness
+from tests.cluster.simulation.checks.audit import Sealed
+from tests.cluster.simulation.checks.invariants import Witness
+from tests.cluster.simulation.nodes.conduct import Conduct
+from tests.cluster.simulation.services.database import Database, Status
 
 
 class Lie(StrEnum):

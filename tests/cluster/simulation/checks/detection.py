@@ -12,7 +12,7 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds import evidence
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.evidence import Cosigned
-from tests.cluster.simulation.invariants import Invariant
+from tests.cluster.simulation.checks.invariants import Invariant
 
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World

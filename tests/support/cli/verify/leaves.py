@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cli.verify.forger import Leaf, canonical, sha256
+from tests.support.cli.verify.forger import Leaf, canonical, sha256
 
 CONVERSATION = "01900000-0000-7000-8000-00000000000c"
 ELSEWHERE = "01900000-0000-7000-8000-00000000001c"

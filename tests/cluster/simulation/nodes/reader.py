@@ -17,9 +17,9 @@ from ccn.core.rounds import signer
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
-from tests.cluster.simulation.database import Status
 from tests.cluster.simulation.loop import MS
-from tests.cluster.simulation.machine import Machine
+from tests.cluster.simulation.nodes.machine import Machine
+from tests.cluster.simulation.services.database import Status
 
 if TYPE_CHECKING:
     from tests.cluster.simulation.world import World

@@ -24,8 +24,8 @@ from ccn.core.ledger.note import Note, Signature
 from ccn.core.ledger.signed import Check, Signed
 from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.readback import ShownBlock
-from tests.cluster.simulation import audit
-from tests.cluster.simulation.audit import Past, Sealed, block_hash
+from tests.cluster.simulation.checks import audit
+from tests.cluster.simulation.checks.audit import Past, Sealed, block_hash
 
 
 class Invariant(StrEnum):

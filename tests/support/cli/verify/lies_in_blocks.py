@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from tests.cli.verify.forger import Forger, sha256
-from tests.cli.verify.leaves import INSTANCE, begun, lived, standing, standing_instance, version_row
+from tests.support.cli.verify.forger import Forger, sha256
+from tests.support.cli.verify.leaves import INSTANCE, begun, lived, standing, standing_instance, version_row
 
 SOMEBODY = "01900000-0000-7000-8000-0000000000ff"
 NOTHING = "00" * 32

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ccn import errors
 from tests.cluster.simulation.loop import MS, Future, Loop
-from tests.cluster.simulation.machine import Machine
+from tests.cluster.simulation.nodes.machine import Machine
 
 T = TypeVar("T")
 

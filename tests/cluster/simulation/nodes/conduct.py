@@ -16,7 +16,7 @@ from ccn.core.rounds.ballot import Certificate, Draft, NoQuorum, Proposal, TermL
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
-from tests.cluster.simulation.machine import Disk
+from tests.cluster.simulation.nodes.machine import Disk
 
 Propose = Callable[[Sequence[Signed[Report]], TermLeader, int, Check], Draft | NoQuorum]
 Judge = Callable[[Signed[Proposal], Voter, int, Check], Vote | Refusal]

@@ -1,7 +1,7 @@
 """PostgreSQL as a round needs it: terms with their fence, the chain with its compare-and-swap, leaves.
 
 What a statement does happens at once when it arrives; a transaction is several statements. A leader that
-dies lets go of its locks when the server notices. What the database may lie about is in `lies`.
+dies lets go of its locks when the server notices. What the database may lie about is in `lying_database`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.core.rounds.readback import ShownBlock
-from tests.cluster.simulation.audit import Sealed
-from tests.cluster.simulation.conduct import Conduct
-from tests.cluster.simulation.invariants import Witness
+from tests.cluster.simulation.checks.audit import Sealed
+from tests.cluster.simulation.checks.invariants import Witness
+from tests.cluster.simulation.nodes.conduct import Conduct
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""An honest node, asked: what it reports and when it votes. How it leads is in `leading`.
+"""An honest node, asked: what it reports and when it votes. How it leads is in `validator`.
 
 It decides nothing itself: every answer comes from a function of its conduct, which is the real rule unless
 a test has put a mutant there. What is here is the order in which a node does things, and where it waits,
@@ -22,8 +22,8 @@ from ccn.core.rounds.ballot import Proposal, Vote, Voter
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
 from tests.cluster.simulation import scenario
-from tests.cluster.simulation.audit import block_hash
-from tests.cluster.simulation.reading import Reader
+from tests.cluster.simulation.checks.audit import block_hash
+from tests.cluster.simulation.nodes.reader import Reader
 from tests.support.core.rosters import pack_rows
 
 if TYPE_CHECKING:

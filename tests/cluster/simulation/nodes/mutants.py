@@ -23,9 +23,9 @@ from ccn.core.rounds.ballot import Certificate, Draft, NoQuorum, Proposal, TermL
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.signer import SignerState
-from tests.cluster.simulation.conduct import Conduct, Confirm, Judge
-from tests.cluster.simulation.invariants import Invariant
-from tests.cluster.simulation.machine import Disk
+from tests.cluster.simulation.checks.invariants import Invariant
+from tests.cluster.simulation.nodes.conduct import Conduct, Confirm, Judge
+from tests.cluster.simulation.nodes.machine import Disk
 from tests.cluster.simulation.scenario import Kind, Scenario, drawn
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tests.cli.verify.forger import Forger, Leaf
-from tests.cli.verify.leaves import (
+from tests.support.cli.verify.forger import Forger, Leaf
+from tests.support.cli.verify.leaves import (
     CONVERSATION,
     ELSEWHERE,
     INSTANCE,

@@ -18,9 +18,9 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds.ballot import Certificate, Draft, Proposal, TermLeader, Vote
 from ccn.core.rounds.refusal import Refusal
 from tests.cluster.simulation import scenario
-from tests.cluster.simulation.audit import Sealed
+from tests.cluster.simulation.checks.audit import Sealed
 from tests.cluster.simulation.loop import MS, SECOND
-from tests.cluster.simulation.node import Node, Round
+from tests.cluster.simulation.nodes.node import Node, Round
 
 T = TypeVar("T")
 

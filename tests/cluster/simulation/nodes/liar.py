@@ -23,10 +23,10 @@ from ccn.core.ledger.signed import Signed
 from ccn.core.rounds import ballot
 from ccn.core.rounds.ballot import Certificate, Draft, Proposal, Vote
 from ccn.core.rounds.refusal import Refusal
-from tests.cluster.simulation.audit import Sealed
-from tests.cluster.simulation.leading import Validator
+from tests.cluster.simulation.checks.audit import Sealed
 from tests.cluster.simulation.loop import MS
-from tests.cluster.simulation.node import Node, Round
+from tests.cluster.simulation.nodes.node import Node, Round
+from tests.cluster.simulation.nodes.validator import Validator
 from tests.support.core.rosters import pack_rows
 
 if TYPE_CHECKING:
