@@ -31,7 +31,7 @@ from ccn.node.signing import signing_key
 from ccn.node.signing.memory import SigningRight
 from ccn.node.spending.paid_model import PaidModel
 from ccn.node.upkeep import example
-from ccn.service import background, clock, doors, house_doors, served_node
+from ccn.service import background, clock, doors, house_doors, lost_deadline, served_node
 from ccn.service.parts import Parts, run_together
 from ccn.service.served_node import ServedNode
 from ccn.store.connection import migrate, pool
@@ -82,7 +82,9 @@ async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> No
                 async with database_check.open_right(chosen) as right:
                     fence = database_check.make_fence(node, right, acknowledged, lone)
                     try:
-                        await _live_until_lost(chosen, beside, told, right, fence)
+                        await lost_deadline.live_until_lost(
+                            _live(chosen, beside, told, right, fence), fence
+                        )
                     finally:
                         acknowledged = fence.acknowledged
             except errors.RecordLost as lost:
@@ -91,7 +93,7 @@ async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> No
     _log.info("stopped")
 
 
-async def _live_until_lost(
+async def _live(
     chosen: settings.Settings,
     beside: ExtraParts,
     told: asyncio.Event,

@@ -147,7 +147,11 @@ class Pool:
     async def _release(self, connection: _Lent) -> None:
         with suppress(asyncpg.InterfaceError):  # it broke, and asyncpg has taken it back already
             self._warnings.stop_listening(connection)
-        await self._connections.release(connection)
+        try:
+            await self._connections.release(connection)
+        except asyncpg.InternalClientError:
+            if self._fence is None or not self._fence.broken.is_set():
+                raise  # else it was ended under us, and asyncpg does not know it any more
 
     def _take_kept(self) -> _Lent | None:
         """One that was used a moment ago: asyncpg's own way takes longer than a short statement does."""
@@ -177,6 +181,13 @@ class Pool:
         if self._fence is not None:
             async with failure.translate_errors(), self._connection() as connection:
                 await self._fence.check_database(connection)
+
+    async def hang_up_when_lost(self) -> None:
+        """Once the fence broke, let nobody go on with what was begun: end all connections."""
+        if self._fence is not None:
+            await self._fence.broken.wait()
+            self._kept.clear()
+            self._connections.terminate()
 
     async def close(self, within_s: float) -> None:
         """Close all of them, those in use too once the time is over."""
@@ -239,9 +250,11 @@ async def open(  # noqa: A001 - pool.open(...)
             server_settings={"application_name": name},
         )
     opened = Pool(connections, database.statement_timeout_s, fence)
+    lost = asyncio.create_task(opened.hang_up_when_lost(), name="hang up when lost")
     try:
         yield opened
     finally:
+        lost.cancel()
         await opened.close(database.connect_timeout_s)
 
 

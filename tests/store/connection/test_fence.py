@@ -152,3 +152,16 @@ async def test_a_leaf_that_failed_is_vouched_for_no_more_when_its_number_went_to
         assert failed.made[0][0] == kept.made[0][0] == 1
         assert not writer.vouches_for(*failed.made[0])
         assert writer.vouches_for(*kept.made[0])
+
+
+async def test_what_was_begun_is_cut_off_once_something_was_missing(node: Node) -> None:
+    async with pool.open(node.store.database, "reader", node.writer.fence) as connections:
+        sleeping = asyncio.create_task(connections.value("SELECT pg_sleep(600)"))
+        while not await node.store.pool.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sl'"
+        ):
+            await asyncio.sleep(0.01)
+        node.writer.fence.mark_lost(errors.RecordLost("block 3 is gone"))
+        async with asyncio.timeout(30):
+            with pytest.raises(errors.DatabaseUnavailable):
+                await sleeping
