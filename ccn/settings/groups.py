@@ -93,6 +93,10 @@ class NodeSettings(SettingsGroup):
         pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
         description="The name of this node, unique in the cluster.",
     )
+    role: Literal["voter", "gateway"] = Field(
+        default="voter",
+        description="A voter hosts instances, writes and votes; a gateway has doors alone and asks voters.",
+    )
     state_dir: Path | None = Field(
         default=None, description="Where this node keeps its signing key and what it last signed."
     )

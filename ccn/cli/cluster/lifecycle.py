@@ -23,6 +23,7 @@ from ccn.cli.cluster import (
     digest,
     first_admin,
     fork_server,
+    gateways,
     journal,
     link_certificates,
     model_check,
@@ -61,6 +62,7 @@ class UpOptions:
     port: int | None
     quiet: bool
     as_json: bool
+    gateways: int = 0
 
 
 def run_cluster(wish: UpOptions) -> int:
@@ -93,6 +95,7 @@ class LocalCluster:
         self.was_ready = False
         self._wish, self._chosen = wish, chosen
         self._nodes = nodes.RunningNodes()
+        self._gateways = gateways.LocalGateways(wish.gateways)
         self._began = time.monotonic()
         self._stopping_since: float | None = None
 
@@ -103,7 +106,7 @@ class LocalCluster:
             data_folder.temporary_folder()
             if wish.ephemeral
             else data_folder.locked_folder(wish.data) as where,
-            ports.hold_ports(wish.nodes, wish.port, ports.DEFAULT_PORT) as held,
+            ports.hold_ports(wish.nodes + wish.gateways, wish.port, ports.DEFAULT_PORT) as held,
             self._open_journal(where) as said,
         ):
             if held.notice:
@@ -125,7 +128,10 @@ class LocalCluster:
                     )
                 await _check_databases_record(where, _node_names(wish.nodes), database)
                 await migrate.apply_pending(database.url)
-                await roles.grant_roles(database.url, {roles.NODE: database.node_password})
+                await roles.grant_roles(
+                    database.url,
+                    {roles.NODE: database.node_password, **self._gateways.list_passwords()},
+                )
                 admin = await first_admin.ensure_admin(database.url, where.key)
                 wanted = self._plan_nodes(where, held.node_ports, database, coordination, model)
 
@@ -146,9 +152,13 @@ class LocalCluster:
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
-                await asyncio.to_thread(self._equip_nodes, where, link_certificates.SOON)
+                await asyncio.to_thread(self._renew_all, where)
             except (errors.CCNError, OSError) as failed:
                 self.shown.say(f"the certificates of the nodes were not renewed: {failed}")
+
+    def _renew_all(self, where: data_folder.ClusterFolder) -> None:
+        self._equip_nodes(where, link_certificates.SOON)
+        self._gateways.equip(where.nodes, link_certificates.SOON)
 
     def stop(self, running: asyncio.Task[None]) -> None:
         """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
@@ -178,7 +188,7 @@ class LocalCluster:
             self.shown.say,
             colour=stream is not None and lines.can_show_colours(stream),
             raw=self._chosen.log.format == "json",
-            width=max(map(len, ("postgres", *_node_names(self._wish.nodes)))),
+            width=max(map(len, ("postgres", *_node_names(self._wish.nodes), *self._gateways.names))),
             digest=digest.LogDigest(quiet=self._wish.quiet),
         )
         try:
@@ -230,11 +240,12 @@ class LocalCluster:
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
         given = self._equip_nodes(where, link_certificates.ALWAYS)
-        return [
+        before = doors[self._wish.nodes :]
+        return self._gateways.plan_processes(where.nodes, before, database, cluster) + [
             nodes.NodeProcess(
                 name, each, nodes.node_environment(name, each, {**cluster, **own.to_environment()})
             )
-            for (name, own), each in zip(given.items(), doors, strict=True)
+            for (name, own), each in zip(given.items(), doors[: self._wish.nodes], strict=True)
         ]
 
     def _equip_nodes(
@@ -258,16 +269,20 @@ class LocalCluster:
         coordination: EmbeddedEtcd,
         admin: data_folder.AdminAt | None,
     ) -> data_folder.ClusterAt:
+        def describe(names: Sequence[str]) -> tuple[data_folder.NodeAt, ...]:
+            pids = self._nodes.pids
+            return tuple(
+                data_folder.NodeAt(each.id, pids[each.id], each.node_ports.url, each.node_ports.target)
+                for each in wanted
+                if each.id in names
+            )
+
         return data_folder.ClusterAt(
-            tuple(
-                data_folder.NodeAt(
-                    node.id, self._nodes.pids[node.id], node.node_ports.url, node.node_ports.target
-                )
-                for node in wanted
-            ),
+            describe(_node_names(self._wish.nodes)),
             _node_database_url(database),
             coordination.endpoints,
             admin,
+            describe(self._gateways.names),
         )
 
     def _announce_ready(
