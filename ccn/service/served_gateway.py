@@ -35,7 +35,7 @@ from ccn.node.signing import signing_key
 from ccn.node.turns.plates import Plates
 from ccn.node.views.cluster_status import ClusterStatus
 from ccn.peers import client as peers
-from ccn.service import clock
+from ccn.service import clock, servers
 from ccn.service.doors import BehindDoors
 from ccn.store.connection import pool, reading_role
 from ccn.store.connection.fence import Fence
@@ -72,6 +72,7 @@ async def open_gateway(
     shown = certificates.add_link(
         "peers", lambda: identity.read_identity(chosen.tls, name, clock.utc_now(), gateway=True)
     )
+    await servers.watch_database(chosen.database.url.get_secret_value(), certificates)
     async with (
         pool.open(chosen.database, name, fence) as database,
         search_places.open_searches(chosen.database, chosen.limits, name, fence) as searches,
