@@ -80,7 +80,7 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         searching = Searches(connections, settings.DatabaseSettings(), settings.LimitsSettings())
         talk = ConversationContext(
             *instances,
-            house.HouseModel(model),
+            model,
             StreamShutdown(asyncio.Event(), 1.0),
             searching,
             streams,

@@ -4,7 +4,7 @@
          cluster.json   where everything listens, while it runs (0600: it holds the database's password)
          admin.key      an API key for commands on this machine (0600)
          logs/          one bounded file per node
-         nodes/         what each node keeps for itself, and the certificates of all
+         nodes/         what each node keeps for itself
          postgres/      the embedded database
 
 A temporary folder looks the same. Of one that is not where commands look first, a note tells them.
@@ -59,13 +59,14 @@ class ClusterAt:
     database_url: str
     etcd_endpoints: tuple[str, ...]
     admin: AdminAt | None = None
-    gateways: tuple[NodeAt, ...] = ()
+    ca: str = ""
+    """The authority of its doors, if they speak TLS."""
 
     def as_json(self, **more: object) -> str:
         """One line."""
         told = asdict(self) | more
-        if not self.gateways:
-            del told["gateways"]
+        if not self.ca:
+            del told["ca"]
         if self.admin is not None and not self.admin.password:
             del told["admin"]["password"]
         return json.dumps(told, ensure_ascii=False)

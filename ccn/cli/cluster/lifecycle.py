@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from ccn.cli.cluster import (
     digest,
     first_admin,
     fork_server,
-    gateways,
     journal,
     link_certificates,
     model_check,
@@ -62,7 +61,7 @@ class UpOptions:
     port: int | None
     quiet: bool
     as_json: bool
-    gateways: int = 0
+    tls: bool = False
 
 
 def run_cluster(wish: UpOptions) -> int:
@@ -95,7 +94,6 @@ class LocalCluster:
         self.was_ready = False
         self._wish, self._chosen = wish, chosen
         self._nodes = nodes.RunningNodes()
-        self._gateways = gateways.LocalGateways(wish.gateways)
         self._began = time.monotonic()
         self._stopping_since: float | None = None
 
@@ -106,7 +104,7 @@ class LocalCluster:
             data_folder.temporary_folder()
             if wish.ephemeral
             else data_folder.locked_folder(wish.data) as where,
-            ports.hold_ports(wish.nodes + wish.gateways, wish.port, ports.DEFAULT_PORT) as held,
+            ports.hold_ports(wish.nodes, wish.port, ports.DEFAULT_PORT) as held,
             self._open_journal(where) as said,
         ):
             if held.notice:
@@ -128,15 +126,12 @@ class LocalCluster:
                     )
                 await _check_databases_record(where, _node_names(wish.nodes), database)
                 await migrate.apply_pending(database.url)
-                await roles.grant_roles(
-                    database.url,
-                    {roles.NODE: database.node_password, **self._gateways.list_passwords()},
-                )
+                await roles.grant_roles(database.url, {roles.NODE: database.node_password})
                 admin = await first_admin.ensure_admin(database.url, where.key)
                 wanted = self._plan_nodes(where, held.node_ports, database, coordination, model)
 
                 def write_record() -> data_folder.ClusterAt:
-                    at = self._describe_cluster(wanted, database, coordination, admin)
+                    at = self._describe_cluster(where, wanted, database, coordination, admin)
                     where.write_record(at)
                     return at
 
@@ -152,13 +147,9 @@ class LocalCluster:
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
-                await asyncio.to_thread(self._renew_all, where)
+                await asyncio.to_thread(self._equip_nodes, where, link_certificates.SOON)
             except (errors.CCNError, OSError) as failed:
                 self.shown.say(f"the certificates of the nodes were not renewed: {failed}")
-
-    def _renew_all(self, where: data_folder.ClusterFolder) -> None:
-        self._equip_nodes(where, link_certificates.SOON)
-        self._gateways.equip(where.nodes, link_certificates.SOON)
 
     def stop(self, running: asyncio.Task[None]) -> None:
         """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
@@ -188,7 +179,7 @@ class LocalCluster:
             self.shown.say,
             colour=stream is not None and lines.can_show_colours(stream),
             raw=self._chosen.log.format == "json",
-            width=max(map(len, ("postgres", *_node_names(self._wish.nodes), *self._gateways.names))),
+            width=max(map(len, ("postgres", *_node_names(self._wish.nodes)))),
             digest=digest.LogDigest(quiet=self._wish.quiet),
         )
         try:
@@ -240,13 +231,22 @@ class LocalCluster:
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
         given = self._equip_nodes(where, link_certificates.ALWAYS)
-        before = doors[self._wish.nodes :]
-        return self._gateways.plan_processes(where.nodes, before, database, cluster) + [
+        return [
             nodes.NodeProcess(
-                name, each, nodes.node_environment(name, each, {**cluster, **own.to_environment()})
+                name,
+                replace(each, scheme="https") if self._has_tls else each,
+                nodes.node_environment(name, each, {**cluster, **self._own_environment(own)}),
             )
-            for (name, own), each in zip(given.items(), doors[: self._wish.nodes], strict=True)
+            for (name, own), each in zip(given.items(), doors, strict=True)
         ]
+
+    @property
+    def _has_tls(self) -> bool:
+        return self._wish.tls or self._chosen.http.tls_certificate is not None
+
+    def _own_environment(self, own: node_credentials.NodeCredentials) -> Mapping[str, str]:
+        """What a node alone is given: its keys, and for its doors a certificate if they are to have one."""
+        return {**own.to_environment(), **(own.to_door_environment() if self._wish.tls else {})}
 
     def _equip_nodes(
         self, where: data_folder.ClusterFolder, lasting: timedelta
@@ -259,30 +259,28 @@ class LocalCluster:
             [ports.HOST],
             datetime.now(UTC),
             lasting=lasting,
-            between_nodes_only=True,
+            links=(link_certificates.PEERS, link_certificates.DOOR)[: 1 + self._wish.tls],
         )
 
     def _describe_cluster(
         self,
+        where: data_folder.ClusterFolder,
         wanted: Sequence[nodes.NodeProcess],
         database: EmbeddedPostgres,
         coordination: EmbeddedEtcd,
         admin: data_folder.AdminAt | None,
     ) -> data_folder.ClusterAt:
-        def describe(names: Sequence[str]) -> tuple[data_folder.NodeAt, ...]:
-            pids = self._nodes.pids
-            return tuple(
-                data_folder.NodeAt(each.id, pids[each.id], each.node_ports.url, each.node_ports.target)
-                for each in wanted
-                if each.id in names
-            )
-
         return data_folder.ClusterAt(
-            describe(_node_names(self._wish.nodes)),
+            tuple(
+                data_folder.NodeAt(
+                    node.id, self._nodes.pids[node.id], node.node_ports.url, node.node_ports.target
+                )
+                for node in wanted
+            ),
             _node_database_url(database),
             coordination.endpoints,
             admin,
-            describe(self._gateways.names),
+            str(where.nodes / "ca" / "ca.pem") if self._wish.tls else "",
         )
 
     def _announce_ready(

@@ -36,7 +36,8 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis",),
 }
 """The servers that nodes call, and what they are called where nobody says otherwise."""
-PEERS = "peers"
+PEERS, DOOR = "peers", "door"
+NODE_LINKS = (PEERS, DOOR, "database", "etcd", "redis")
 _CLIENT = "ccn"
 _SECRET, _PUBLIC = 0o600, 0o644
 
@@ -54,12 +55,12 @@ class LinkCertificate:
 
 def plan_node(node: NodeId, hosts: Sequence[str]) -> Sequence[LinkCertificate]:
     """List the certificates of a node. Refuse hosts that are none, and names that folders here have."""
-    if node in {"ca", "tls", "gateways", *SERVERS}:
+    if node in {"ca", "tls", *SERVERS}:
         raise errors.InputInvalid(f"a node cannot be called {node!r}: a folder beside it has that name")
     doors = tuple(dict.fromkeys((*identity.LOOPBACK, *hosts)))
     return (
         LinkCertificate(PEERS, node, identity.certificate_names(node, hosts), LinkUse.BOTH),
-        LinkCertificate("door", node, doors, LinkUse.SERVER),
+        LinkCertificate(DOOR, node, doors, LinkUse.SERVER),
         LinkCertificate("database", roles.NODE, (), LinkUse.CLIENT),
         LinkCertificate("etcd", _CLIENT, (), LinkUse.CLIENT),
         LinkCertificate("redis", _CLIENT, (), LinkUse.CLIENT),

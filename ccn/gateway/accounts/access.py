@@ -25,8 +25,7 @@ class Caller:
     """Somebody at a door. `user` is None for a caller who has not signed in.
 
     `credential` is what let them in. `reason` is the reason that an admin gives for opening a conversation
-    of somebody else. `shown` is the credential itself, which a caller has at a gateway only: it passes that
-    on.
+    of somebody else.
     """
 
     tier: Tier
@@ -34,7 +33,6 @@ class Caller:
     name: str = ""
     reason: str = ""
     credential: Credential | None = field(default=None, compare=False, repr=False)
-    shown: str = field(default="", compare=False, repr=False)
 
 
 ANYBODY = Caller(Tier.PUBLIC)
@@ -121,17 +119,16 @@ class ConversationAccess:
 
     async def open_id_to_read(self, caller: Caller, conversation: ConversationId) -> ConversationId:
         """Check like `open_to_read` without loading the conversation, and return its id."""
-        owner = await self.load_owner(caller, conversation)
+        owner = await self._load_owner(caller, conversation)
         await self._check_reader(caller, conversation, owner)
         return conversation
 
     async def open_id_to_speak(self, caller: Caller, conversation: ConversationId) -> ConversationId:
         """Check like `open_to_speak` without loading the conversation, and return its id."""
-        require_owner(caller, await self.load_owner(caller, conversation))
+        require_owner(caller, await self._load_owner(caller, conversation))
         return conversation
 
-    async def load_owner(self, caller: Caller, conversation: ConversationId) -> UserId | None:
-        """Who owns a conversation that the caller may see."""
+    async def _load_owner(self, caller: Caller, conversation: ConversationId) -> UserId | None:
         require_tier(caller, Tier.USER)
         if conversation not in self._owners:
             # Refuses conversations of others first, so a user cannot fill this memory with them.

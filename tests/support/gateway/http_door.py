@@ -71,7 +71,7 @@ async def door(
             house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
-            house.HouseModel(node.model),
+            node.model,
             leaving,
             found,
             streams,

@@ -120,7 +120,7 @@ class Cluster:
             house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
-            house.HouseModel(node.model),
+            node.model,
             leaving,
             searching,
             streams,
