@@ -38,6 +38,7 @@
     │   │   └── AcknowledgedLost   the database does not show a leaf that this node acknowledged
     │   ├── CoordinationUnavailable  no etcd server answers
     │   ├── PeerUnavailable        another node does not answer
+    │   ├── NoVoter                no voter answers this gateway
     │   ├── ModelUnavailable       the model's provider did not answer, after every try it was due
     │   ├── BudgetSpent            what may be spent today is spent
     │   │   └── AllowanceSpent     what one user may spend today is spent
@@ -224,6 +225,10 @@ class CoordinationUnavailable(Unavailable):
 
 class PeerUnavailable(Unavailable):
     """Wait for the other node, or check its address and certificate; the others go on without it."""
+
+
+class NoVoter(Unavailable):
+    """Wait for a voter, or check the way to it and this gateway's certificate; reading goes on."""
 
 
 class ModelUnavailable(Unavailable):

@@ -67,6 +67,24 @@ _certificate_refused = prometheus_client.Gauge(
     registry=registry,
 )
 
+_role = prometheus_client.Gauge(
+    "ccn_node_role",
+    "Always 1; the label tells whether this process is a voter or a gateway. Alarming: no voter.",
+    ("role",),
+    registry=registry,
+)
+_voter_questions = prometheus_client.Counter(
+    "ccn_voter_questions_total",
+    "Questions of this gateway to voters. Alarming: many with an outcome that tells of no answer.",
+    ("method", "outcome"),
+    registry=registry,
+)
+_gateways = prometheus_client.Gauge(
+    "ccn_gateways_seen",
+    "Gateways that asked this node something lately. Alarming: fewer than there should be.",
+    registry=registry,
+)
+
 _sign_ins = prometheus_client.Counter(
     "ccn_sign_ins_total",
     "Attempts to sign in with a password. Alarming: many refused, which is somebody guessing.",
@@ -218,6 +236,21 @@ def set_check(check: str, *, passes: bool) -> None:
 def set_build(node: str, version: str) -> None:
     """Show which node of which version this process is."""
     _build.labels(node, version).set(1)
+
+
+def set_role(role: str) -> None:
+    """Show what this process is."""
+    _role.labels(role).set(1)
+
+
+def count_voter_question(method: str, outcome: str) -> None:
+    """Count a question of this gateway that a voter answered, or did not."""
+    _voter_questions.labels(method, outcome).inc()
+
+
+def set_gateways(count: int) -> None:
+    """Show how many gateways this node has heard of lately."""
+    _gateways.set(count)
 
 
 def set_certificate_days_left(link: str, days: float) -> None:

@@ -85,7 +85,9 @@ def read_pair(files: LinkFiles, now: datetime) -> TlsIdentity | None:
     return pair
 
 
-def read_identity(tls: settings.TlsSettings, node: NodeId, now: datetime) -> TlsIdentity | None:
+def read_identity(
+    tls: settings.TlsSettings, node: NodeId, now: datetime, *, gateway: bool = False
+) -> TlsIdentity | None:
     """Read what a node shows to the others. None if no file is named, which is for loopback only."""
     files = peer_files(tls)
     by_variable = files.by_variable()
@@ -98,8 +100,14 @@ def read_identity(tls: settings.TlsSettings, node: NodeId, now: datetime) -> Tls
     if identity is not None:
         from ccn.certificates import inspection  # noqa: PLC0415 - as above
 
-        inspection.check_name(identity, server_name(node), files.prefix)
+        name = gateway_name(node) if gateway else server_name(node)
+        inspection.check_name(identity, name, files.prefix)
     return identity
+
+
+def gateway_name(gateway: NodeId) -> str:
+    """Return the name that the certificate of a gateway must have. No node has it: names have no dots."""
+    return f"{gateway}.gateway.{DOMAIN}"
 
 
 def server_name(node: NodeId) -> str:

@@ -82,6 +82,14 @@ def issue_certificate(
     return issue_link_certificate(by, node, names, LinkUse.BOTH, now, days, renews=renews)
 
 
+def issue_gateway_certificate(
+    by: IssuedCertificate, gateway: NodeId, now: datetime, days: int = NODE_DAYS, *, renews: bool = False
+) -> IssuedCertificate:
+    """Issue a certificate by which voters know a gateway: it can call with it, and not be called."""
+    names = [identity.gateway_name(gateway)]
+    return issue_link_certificate(by, gateway, names, LinkUse.CLIENT, now, days, renews=renews)
+
+
 def issue_link_certificate(  # noqa: PLR0917 - what a certificate says
     by: IssuedCertificate,
     owner: str,

@@ -215,3 +215,17 @@ class Frame(_message.Message):
     BODY_FIELD_NUMBER: _ClassVar[int]
     body: bytes
     def __init__(self, body: _Optional[bytes] = ...) -> None: ...
+
+class GatewayQuestion(_message.Message):
+    __slots__ = ("gateway", "method", "credential", "reason", "body")
+    GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    gateway: str
+    method: str
+    credential: str
+    reason: str
+    body: bytes
+    def __init__(self, gateway: _Optional[str] = ..., method: _Optional[str] = ..., credential: _Optional[str] = ..., reason: _Optional[str] = ..., body: _Optional[bytes] = ...) -> None: ...

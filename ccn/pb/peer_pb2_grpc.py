@@ -69,6 +69,11 @@ class PeerStub:
                 request_serializer=ccn_dot_pb_dot_peer__pb2.ForwardRequest.SerializeToString,
                 response_deserializer=ccn_dot_pb_dot_peer__pb2.Frame.FromString,
                 _registered_method=True)
+        self.Serve = channel.unary_stream(
+                '/ccn.v1.Peer/Serve',
+                request_serializer=ccn_dot_pb_dot_peer__pb2.GatewayQuestion.SerializeToString,
+                response_deserializer=ccn_dot_pb_dot_peer__pb2.Frame.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -123,6 +128,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Serve(self, request, context):
+        """A gateway asks for what it cannot do itself: to write, to sign, to hear an instance speak. It may call nothing
+        else here, and nobody but a gateway may call this.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -159,6 +172,11 @@ def add_PeerServicer_to_server(servicer, server):
             'Forward': grpc.unary_stream_rpc_method_handler(
                     servicer.Forward,
                     request_deserializer=ccn_dot_pb_dot_peer__pb2.ForwardRequest.FromString,
+                    response_serializer=ccn_dot_pb_dot_peer__pb2.Frame.SerializeToString,
+            ),
+            'Serve': grpc.unary_stream_rpc_method_handler(
+                    servicer.Serve,
+                    request_deserializer=ccn_dot_pb_dot_peer__pb2.GatewayQuestion.FromString,
                     response_serializer=ccn_dot_pb_dot_peer__pb2.Frame.SerializeToString,
             ),
     }
@@ -350,6 +368,33 @@ class Peer:
             target,
             '/ccn.v1.Peer/Forward',
             ccn_dot_pb_dot_peer__pb2.ForwardRequest.SerializeToString,
+            ccn_dot_pb_dot_peer__pb2.Frame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Serve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/ccn.v1.Peer/Serve',
+            ccn_dot_pb_dot_peer__pb2.GatewayQuestion.SerializeToString,
             ccn_dot_pb_dot_peer__pb2.Frame.FromString,
             options,
             channel_credentials,

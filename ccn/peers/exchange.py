@@ -6,7 +6,7 @@ name of the node that asks. The door believes it only with that node's certifica
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ccn.core.ids import InstanceId, NodeId
 from ccn.core.rounds.database_timeline import DatabaseTimeline
@@ -79,3 +79,14 @@ class ForwardedRequest:
     instance: InstanceId
     method: str
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayQuestion:
+    """A gateway, `node`, asks in the name of a client, whose credential the voter checks."""
+
+    node: NodeId
+    method: str
+    credential: str = field(repr=False)
+    reason: str = field(repr=False)
+    body: bytes = field(repr=False)

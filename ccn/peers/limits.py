@@ -51,6 +51,13 @@ PAGE_BLOCKS = 100
 PAGE = 8 * BLOCK
 """Bytes of a page: several of the largest blocks, or a hundred of usual ones."""
 
+CREDENTIAL = 4_096
+REASON = 4 * 500
+QUESTION = 4 << 20
+"""Bytes of what a gateway asks: a request of a client as large as may be, with every character escaped."""
+ANSWER = 8 << 20
+"""Bytes of one frame of the answer; a whole prompt is the largest."""
+GATEWAY_QUESTION = QUESTION + METHOD + CREDENTIAL + REASON + _SMALL
 FORWARDED = FRAME + METHOD + _SMALL
 COSIGNATURE_DATA = 8 + SIGNATURE
 NOTE_NAME = note.NOTE_LIMIT // note.SIGNATURE_LIMIT

@@ -21,6 +21,7 @@ from ccn.peers.exchange import (
     BlocksRequest,
     CommitNotice,
     ForwardedRequest,
+    GatewayQuestion,
     Greeting,
     NodeIntroduction,
     ReportRequest,
@@ -34,13 +35,17 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["Peer"].full_name
 
 @dataclass(frozen=True, slots=True)
 class PeerMethod(Generic[Q, A]):
-    """One call. `at_once` is how many of them one peer may have under way at a node."""
+    """One call. `at_once` is how many of them one peer may have under way at a node.
+
+    Only a node may make it, or, if it is `by_gateways`, only a gateway.
+    """
 
     name: str
     asked: wire.WireFormat[Q]
     answered: wire.WireFormat[A]
     at_once: int
     streams: bool = False
+    by_gateways: bool = False
 
     @property
     def path(self) -> str:
@@ -62,7 +67,10 @@ FORWARD: PeerMethod[ForwardedRequest, bytes] = PeerMethod(
     "Forward", wire.FORWARDED, wire.FRAME, 256, streams=True
 )
 
-ASKED_LIMIT = max(method.asked.limit for method in (HELLO, STAY, REPORT, PROPOSE, DECIDE, BLOCKS, FORWARD))
-ANSWERED_LIMIT = max(
-    method.answered.limit for method in (HELLO, STAY, REPORT, PROPOSE, DECIDE, BLOCKS, FORWARD)
+SERVE: PeerMethod[GatewayQuestion, bytes] = PeerMethod(
+    "Serve", wire.GATEWAY_QUESTION, wire.ANSWER, 2_048, streams=True, by_gateways=True
 )
+
+_ALL = (HELLO, STAY, REPORT, PROPOSE, DECIDE, BLOCKS, FORWARD, SERVE)
+ASKED_LIMIT = max(method.asked.limit for method in _ALL)
+ANSWERED_LIMIT = max(method.answered.limit for method in _ALL)

@@ -25,7 +25,14 @@ from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.pb import peer_pb2 as pb
 from ccn.peers import limits
-from ccn.peers.exchange import BlockPage, CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
+from ccn.peers.exchange import (
+    BlockPage,
+    CommitNotice,
+    ForwardedRequest,
+    GatewayQuestion,
+    NodeIntroduction,
+    ReportRequest,
+)
 
 
 def introduction_to_pb(value: NodeIntroduction) -> pb.HelloAnswer:
@@ -268,6 +275,27 @@ def forwarded_from_pb(message: pb.ForwardRequest) -> ForwardedRequest:
         raise errors.InputInvalid("a forwarded method has a name")
     instance = InstanceId(UUID(bytes=message.instance))
     return ForwardedRequest(check_node(message.node), instance, message.method, check_frame(message.body))
+
+
+def question_to_pb(value: GatewayQuestion) -> pb.GatewayQuestion:
+    """Write what a gateway asks."""
+    return pb.GatewayQuestion(
+        gateway=value.node,
+        method=value.method,
+        credential=value.credential,
+        reason=value.reason,
+        body=value.body,
+    )
+
+
+def question_from_pb(message: pb.GatewayQuestion) -> GatewayQuestion:
+    """Read what a gateway asks, unread but for its lengths."""
+    if not 0 < len(message.method) <= limits.METHOD or not message.method.isidentifier():
+        raise errors.InputInvalid("a question has a name")
+    if len(message.credential) > limits.CREDENTIAL or len(message.reason) > limits.REASON:
+        raise errors.InputInvalid("a credential or a reason is too long to be one")
+    gateway, body = NodeId(ids.check_name(message.gateway, "gateway")), message.body
+    return GatewayQuestion(gateway, message.method, message.credential, message.reason, body)
 
 
 def check_node(text: str) -> NodeId:

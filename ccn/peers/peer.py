@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc  # type: ignore[import-untyped]
@@ -29,6 +30,7 @@ from ccn.peers.exchange import (
     BlocksRequest,
     CommitNotice,
     ForwardedRequest,
+    GatewayQuestion,
     Greeting,
     NodeIntroduction,
     ReportRequest,
@@ -105,7 +107,22 @@ class Peer:
 
         Raises `OutcomeUnknown` if they end before the host says so.
         """
-        method = methods.FORWARD
+        async with aclosing(self._stream_frames(methods.FORWARD, request, within_s)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def serve(self, question: GatewayQuestion, within_s: float) -> AsyncGenerator[bytes]:
+        """Yield the frames of a voter's answer to this gateway.
+
+        Raises `OutcomeUnknown` if they end before the voter says so.
+        """
+        async with aclosing(self._stream_frames(methods.SERVE, question, within_s)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def _stream_frames(
+        self, method: PeerMethod[Q, bytes], request: Q, within_s: float
+    ) -> AsyncGenerator[bytes]:
         data = method.asked.encode(request)
         await self._wait_connected(min(CONNECT_S, within_s))
         call = self._open_stream(method, data, within_s)

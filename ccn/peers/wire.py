@@ -25,6 +25,7 @@ from ccn.peers.exchange import (
     BlocksRequest,
     CommitNotice,
     ForwardedRequest,
+    GatewayQuestion,
     Greeting,
     NodeIntroduction,
     ReportRequest,
@@ -155,4 +156,18 @@ FRAME: WireFormat[bytes] = WireFormat(
     pb.Frame,
     lambda value: pb.Frame(body=value),
     lambda message: parts.check_frame(message.body),
+)
+GATEWAY_QUESTION: WireFormat[GatewayQuestion] = WireFormat(
+    "question of a gateway",
+    limits.GATEWAY_QUESTION,
+    pb.GatewayQuestion,
+    parts.question_to_pb,
+    parts.question_from_pb,
+)
+ANSWER: WireFormat[bytes] = WireFormat(
+    "part of an answer",
+    limits.ANSWER + 8,
+    pb.Frame,
+    lambda value: pb.Frame(body=value),
+    lambda message: message.body,
 )

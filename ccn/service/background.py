@@ -9,7 +9,7 @@ from ccn.core.ids import NodeId
 from ccn.gateway.grpc import peer as peer_door
 from ccn.node.operators import execution
 from ccn.node.rounds.membership import Membership
-from ccn.node.rounds.peer_answers import PeerAnswers
+from ccn.node.rounds.peer_answers import GatewayDoor, PeerAnswers
 from ccn.node.rounds.presence import NodeDoors
 from ccn.node.upkeep import errands
 from ccn.service import clock
@@ -31,11 +31,11 @@ def make_errand_parts(node: ServedNode) -> dict[str, Coroutine[None, None, None]
 
 
 def make_round_parts(
-    node: ServedNode, membership: Membership, http: str
+    node: ServedNode, membership: Membership, http: str, gateways: GatewayDoor
 ) -> dict[str, Coroutine[None, None, None]]:
     """The door for other nodes, and what a node does in rounds."""
     chosen, stop = node.chosen, node.stop
-    answering = PeerAnswers(membership, node.instances.forwarding.answer_request)
+    answering = PeerAnswers(membership, node.instances.forwarding.answer_request, gateways)
     own = NodeId(chosen.node.id)
     certificate = node.certificates.add_link(
         "peers", lambda: identity.read_identity(chosen.tls, own, clock.utc_now())

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from ccn import settings
 from ccn.certificates.watch import CertificateWatches
 from ccn.gateway import exposure, readiness
-from ccn.gateway.accounts.access import ConversationAccess
-from ccn.gateway.accounts.accounts import AccountDesk
-from ccn.gateway.deeds.interface import ConversationDeeds, LoopDeeds, RequestDeeds
+from ccn.gateway.deeds.interface import Deeds
 from ccn.gateway.grpc import server as grpc_server
 from ccn.gateway.grpc import services as grpc_services
 from ccn.gateway.grpc.client_calls import ClientCalls
@@ -24,13 +22,12 @@ from ccn.gateway.http import app as http_app
 from ccn.gateway.http import auth as http_auth
 from ccn.gateway.http import connection_limit
 from ccn.gateway.http import server as http_server
-from ccn.gateway.http.conversations.context import ConversationContext, StatelessModel, StreamShutdown
+from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.http.docs.page import HttpAddresses
-from ccn.gateway.http.operators.status import LoadStatus
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
 from ccn.gateway.search_places import Searches
-from ccn.node.turns.prompts import Prompts
+from ccn.node.turns.plates import Plates
 from ccn.service import clock
 
 _HAND_OVER_S = 1.5  # of the time to stop, what streams leave to the turns that are handed over
@@ -44,16 +41,9 @@ class BehindDoors:
     stop: asyncio.Event
     ready: readiness.Readiness
     limiter: Limiter
-    accounts: AccountDesk
-    access: ConversationAccess
-    deeds: ConversationDeeds
-    loop_deeds: LoopDeeds
-    request_deeds: RequestDeeds
-    prompts: Prompts
-    model: StatelessModel
+    deeds: Deeds
+    plates: Plates
     searches: Searches
-    load_status: LoadStatus | None
-    """How the cluster is; None where there is none."""
     list_addresses: HttpAddresses | None
     """Where clients may go on when these doors are gone."""
     certificates: CertificateWatches
@@ -72,19 +62,20 @@ class OpenDoors:
 
 def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
     """HTTP and gRPC over the same accounts, limits and streams, so that a caller is one caller at both."""
-    chosen, stop, grace_s = behind.chosen, behind.stop, behind.chosen.node.shutdown_timeout_s
-    streams = OpenStreams(behind.access.pool, chosen.accounts, chosen.limits)
+    chosen, stop, deeds = behind.chosen, behind.stop, behind.deeds
+    grace_s = chosen.node.shutdown_timeout_s
+    streams = OpenStreams(deeds.access.pool, chosen.accounts, chosen.limits)
     leaving = StreamShutdown(stop, max(0.2, grace_s - _HAND_OVER_S))
 
     rpc = grpc_server.GrpcServer(
         behind.ready,
         grpc_services.assemble_services(
-            ClientCalls(behind.limiter, behind.accounts, streams),
-            access=behind.access,
-            deeds=behind.deeds,
-            loop_deeds=behind.loop_deeds,
-            request_deeds=behind.request_deeds,
-            load_status=behind.load_status,
+            ClientCalls(behind.limiter, deeds.accounts, streams),
+            access=deeds.access,
+            deeds=deeds.conversations,
+            loop_deeds=deeds.loop,
+            request_deeds=deeds.requests,
+            load_status=deeds.load_status,
             stop=stop,
         ),
         connection_limit.trusted_proxies(chosen.http),
@@ -92,20 +83,20 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
     grpc_port = rpc.listen(chosen.grpc, behind.certificates)
 
     talk = ConversationContext(
-        behind.deeds,
-        behind.access.pool,
-        behind.prompts,
-        behind.model,
+        deeds.conversations,
+        deeds.access.pool,
+        behind.plates,
+        deeds.model,
         leaving,
         behind.searches,
         streams,
         chosen.claude,
     )
-    auth = http_auth.AuthContext(behind.limiter, behind.accounts, behind.access, behind.request_deeds)
+    auth = http_auth.AuthContext(behind.limiter, deeds.accounts, deeds.access, deeds.requests)
     app = http_app.create_app(
         chosen.node.id,
         behind.ready,
-        behind.load_status,
+        deeds.load_status,
         auth,
         chosen.http,
         conversation_context=talk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from ccn import settings
@@ -13,18 +14,25 @@ from ccn.gateway.accounts.keyring import Keyring
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.accounts.trusted_keys import Voters
 from ccn.gateway.deeds import house
+from ccn.gateway.deeds.answers import GatewayAnswers
+from ccn.gateway.deeds.interface import Deeds
+from ccn.gateway.deeds.seen_gateways import SeenGateways
 from ccn.gateway.limiting import Limiter
 from ccn.node.external_loop import ExternalLoop
+from ccn.node.rounds import voter_news
 from ccn.node.rounds.membership import Membership
+from ccn.node.rounds.peer_answers import GatewayDoor
+from ccn.node.rounds.voter_news import VoterNews
 from ccn.node.rounds.voting import NodeIdentity
 from ccn.node.signing import signing_key
 from ccn.node.views import cluster_probes, cluster_status
+from ccn.node.views.cluster_status import ClusterStatus
 from ccn.service import clock
 from ccn.service.doors import BehindDoors
 from ccn.service.served_node import ServedNode
 
 
-def assemble_house(node: ServedNode, passwords: Passwords) -> BehindDoors:
+def assemble_house(node: ServedNode, passwords: Passwords, seen: SeenGateways) -> BehindDoors:
     """Everything that the doors of this node ask for is done by this node."""
     chosen, membership, instances = node.chosen, node.membership, node.instances
     needed = {"database": lambda: node.database.value("SELECT 1"), "record": node.database.check_fence}
@@ -36,18 +44,33 @@ def assemble_house(node: ServedNode, passwords: Passwords) -> BehindDoors:
         stop=node.stop,
         ready=readiness.Readiness(needed, _cluster_probes(membership)),
         limiter=Limiter(chosen.limits),
-        accounts=Accounts(node.database, chosen.accounts, passwords, keyring, clock.utc_now),
-        access=access,
-        deeds=house.HouseConversations(instances.conversations),
-        loop_deeds=house.HouseLoop(loop),
-        request_deeds=requests,
-        prompts=instances.prompts,
-        model=node.model,
+        deeds=Deeds(
+            accounts=Accounts(node.database, chosen.accounts, passwords, keyring, clock.utc_now),
+            access=access,
+            conversations=house.HouseConversations(instances.conversations),
+            loop=house.HouseLoop(loop),
+            requests=requests,
+            model=house.HouseModel(node.model),
+            load_status=partial(_load_status, membership, seen) if membership is not None else None,
+        ),
+        plates=instances.prompts,
         searches=node.searches,
-        load_status=partial(cluster_status.load_status, membership) if membership is not None else None,
         list_addresses=membership.presence.list_doors if membership is not None else None,
         certificates=node.certificates,
     )
+
+
+def answer_gateways(behind: BehindDoors, membership: Membership, seen: SeenGateways) -> GatewayDoor:
+    """What this node answers gateways: the same that it does for its own doors."""
+
+    async def load_news() -> VoterNews:
+        return await voter_news.tell_news(membership, tuple(seat.address for seat in seen.list_seats()))
+
+    return GatewayAnswers(behind.deeds, behind.limiter.guesses, seen, load_news).answer
+
+
+async def _load_status(membership: Membership, seen: SeenGateways) -> ClusterStatus:
+    return replace(await cluster_status.load_status(membership), gateways=seen.list_seats())
 
 
 def _token_identity(

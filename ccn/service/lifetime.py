@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
 import uvloop
@@ -24,6 +22,7 @@ from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import NumberedHash
 from ccn.gateway import file_limit, search_places
 from ccn.gateway.accounts.passwords import Passwords
+from ccn.gateway.deeds.seen_gateways import SeenGateways
 from ccn.gateway.http import closed_door as http_shut
 from ccn.gateway.http import server as http_server
 from ccn.node.recovery import database_check
@@ -31,7 +30,17 @@ from ccn.node.signing import signing_key
 from ccn.node.signing.memory import SigningRight
 from ccn.node.spending.paid_model import PaidModel
 from ccn.node.upkeep import example
-from ccn.service import background, clock, doors, house_doors, lost_deadline, served_node
+from ccn.service import (
+    background,
+    clock,
+    doors,
+    gateway_lifetime,
+    house_doors,
+    lost_deadline,
+    process,
+    served_node,
+    servers,
+)
 from ccn.service.parts import Parts, run_together
 from ccn.service.served_node import ServedNode
 from ccn.store.connection import migrate, pool
@@ -45,26 +54,28 @@ _log = structlog.get_logger()
 ExtraParts = Callable[[Pool, Writer, asyncio.Event], Parts]
 """What somebody else runs within a node, until the event says stop."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_MARGIN_S = 2.0  # each part has a deadline of its own; this one is for a part that misses it
-
 
 def run_node(chosen: settings.Settings, beside: ExtraParts = lambda *_: {}) -> None:
-    """Be a node until told to stop; raise if it could not start or a part of it died.
+    """Be a voter or a gateway until told to stop; raise if it could not start or a part of it died.
 
-    `beside` names further parts, which live and die with the others.
+    `beside` names further parts of a voter, which live and die with the others.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_until_told(chosen, beside))
-
-
-async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> None:
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     doors.check_doors(chosen)
-    node = NodeId(chosen.node.id)
+    chosen = servers.prepare_servers(chosen)
     file_limit.reserve_files(chosen)
-    metrics.set_build(node, ccn.__version__)
+    metrics.set_build(chosen.node.id, ccn.__version__)
+    metrics.set_role(chosen.node.role)
+    is_gateway = chosen.node.role == "gateway"
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(
+            gateway_lifetime.serve_until_told(chosen) if is_gateway else _serve_until_told(chosen, beside)
+        )
+
+
+async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> None:
+    node = NodeId(chosen.node.id)
     chosen = await asyncio.to_thread(served_node.with_scorer_version, chosen)
     acknowledged: NumberedHash | None = None
     lone = None if chosen.node.state_dir else SeenTimelines()  # without a folder it lasts as long as we do
@@ -75,7 +86,7 @@ async def _serve_until_told(chosen: settings.Settings, beside: ExtraParts) -> No
             state = right.state if right is not None else None
             await database_check.check_database(chosen.database, shown, state, signing_key.check_signature)
 
-    with _catch_stop_signals() as told:
+    with process.catch_stop_signals() as told:
         while not told.is_set():
             try:
                 await look_at_database()
@@ -102,7 +113,9 @@ async def _live(
 ) -> None:
     """Serve until told to stop; `RecordLost` once the database does not show any more what it must."""
     stop = asyncio.Event()
+    certificates = CertificateWatches(clock.utc_now)
     try:
+        await servers.watch_database(chosen.database.url.get_secret_value(), certificates)
         plan = await migrate.apply_pending(
             chosen.database.url.get_secret_value(), accept=fence.timelines.find_unfitness
         )
@@ -137,7 +150,7 @@ async def _live(
                             instances=instances,
                             model=model,
                             searches=searches,
-                            certificates=CertificateWatches(clock.utc_now),
+                            certificates=certificates,
                         )
                     )
                     await model.await_settlements()
@@ -156,33 +169,12 @@ async def _serve_node(node: ServedNode) -> None:
         contextlib.closing(http_server.listen_on_port(node.chosen.http)) as listening,
         contextlib.closing(Passwords()) as passwords,
     ):
-        open_doors = doors.open_doors(house_doors.assemble_house(node, passwords), listening)
-        parts = open_doors.parts | background.make_errand_parts(node)
-        parts |= node.instances.make_parts(node.stop, node.grace_s)
+        seen = SeenGateways()
+        behind = house_doors.assemble_house(node, passwords, seen)
+        open_doors = doors.open_doors(behind, listening)
+        parts = background.make_errand_parts(node) | node.instances.make_parts(node.stop, node.grace_s)
         if node.membership is not None:
-            parts |= background.make_round_parts(node, node.membership, open_doors.http)
+            gateways = house_doors.answer_gateways(behind, node.membership, seen)
+            parts |= background.make_round_parts(node, node.membership, open_doors.http, gateways)
         parts["certificates"] = node.certificates.watch_files(node.stop)
-        async with run_together(parts, node.stop, node.grace_s + _MARGIN_S):
-            _log.info("listening", http=open_doors.http, grpc=open_doors.grpc)
-            _freeze_objects()
-            await node.stop.wait()
-            _log.info("stopping")
-            open_doors.ready.stop()
-
-
-def _freeze_objects() -> None:
-    """What start-up made stays for ever: the collector need not look at it again."""
-    gc.collect()
-    gc.freeze()
-
-
-@contextlib.contextmanager
-def _catch_stop_signals() -> Iterator[asyncio.Event]:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+        await process.serve_doors(open_doors, parts, node.stop, node.grace_s)

@@ -12,10 +12,10 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from ccn.settings.fields import Names, Seconds, SettingsGroup
-from ccn.settings.links import DoorTls
+from ccn.settings.links import DoorTls, ServerTls
 
 
-class DatabaseSettings(SettingsGroup):
+class DatabaseSettings(ServerTls):
     """PostgreSQL, the one place where things survive."""
 
     url: SecretStr = Field(
@@ -53,22 +53,18 @@ class DatabaseSettings(SettingsGroup):
         """A database that a command was told about, with the defaults for all else."""
         return cls(url=SecretStr(url), pool_size=pool_size)
 
+    def with_url(self, url: str) -> DatabaseSettings:
+        """The same for another URL."""
+        return self.model_copy(update={"url": SecretStr(url)})
 
-class EtcdSettings(SettingsGroup):
+
+class EtcdSettings(ServerTls):
     """etcd, which only tells who is here and who leads."""
 
     endpoints: Names = Field(
         default=(),
         description="host:port of each member, or https://host:port for TLS, separated by commas.",
     )
-    ca: Path | None = Field(
-        default=None,
-        description="PEM file with the authority of etcd's certificates; with it, TLS is used.",
-    )
-    certificate: Path | None = Field(
-        default=None, description="PEM file with the certificate that this node shows to etcd."
-    )
-    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
     user: str = Field(default="", description="The user of etcd, if it asks for one.")
     password: SecretStr = Field(default=SecretStr(""), description="The password of that user.")
     lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")
@@ -92,6 +88,10 @@ class NodeSettings(SettingsGroup):
         default="node-1",
         pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
         description="The name of this node, unique in the cluster.",
+    )
+    role: Literal["voter", "gateway"] = Field(
+        default="voter",
+        description="A voter hosts instances, writes and votes; a gateway has doors alone and asks voters.",
     )
     state_dir: Path | None = Field(
         default=None, description="Where this node keeps its signing key and what it last signed."

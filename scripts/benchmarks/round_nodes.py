@@ -37,7 +37,13 @@ from ccn.gateway.grpc import peer
 from ccn.node.rounds.voting import NodeIdentity, Voting
 from ccn.node.signing import memory as signing_memory
 from ccn.node.signing import signing_key
-from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
+from ccn.peers.exchange import (
+    CommitNotice,
+    ForwardedRequest,
+    GatewayQuestion,
+    NodeIntroduction,
+    ReportRequest,
+)
 from ccn.store.character import vectors
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
@@ -120,6 +126,15 @@ class Answering:
         for frame in self._frames:
             yield frame
         raise errors.NotFound(f"nobody hosts {request.instance}")
+
+    async def admit_gateway(self, gateway: NodeId, shown: object) -> None:
+        """None comes here."""
+
+    async def serve(self, question: GatewayQuestion) -> AsyncGenerator[bytes]:
+        """Not asked here."""
+        for frame in self._frames:
+            yield frame
+        raise errors.NotFound(f"nobody answers to {question.method}")
 
 
 async def echo(data: bytes, _: Any) -> bytes:

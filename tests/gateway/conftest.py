@@ -80,7 +80,7 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         searching = Searches(connections, settings.DatabaseSettings(), settings.LimitsSettings())
         talk = ConversationContext(
             *instances,
-            model,
+            house.HouseModel(model),
             StreamShutdown(asyncio.Event(), 1.0),
             searching,
             streams,

@@ -31,6 +31,7 @@ from ccn.peers.exchange import (
     BlocksRequest,
     CommitNotice,
     ForwardedRequest,
+    GatewayQuestion,
     Greeting,
     NodeIntroduction,
     ReportRequest,
@@ -87,6 +88,7 @@ votes = st.builds(Signed, st.builds(Vote, nodes, heights, numbers, hashes), sign
 refusals = st.builds(
     Refusal, st.sampled_from(Reason), st.text(st.characters(codec="utf-8"), max_size=limits.DETAIL)
 )
+texts = st.text(st.characters(codec="utf-8"), max_size=99)
 cosignatures = st.builds(
     note.Signature,
     names,
@@ -137,6 +139,11 @@ VALUES: dict[str, tuple[wire.WireFormat[Any], st.SearchStrategy[Any]]] = {
             ),
         ),
         (wire.FRAME, st.binary(max_size=99)),
+        (
+            wire.GATEWAY_QUESTION,
+            st.builds(GatewayQuestion, nodes, st.just("say"), texts, texts, st.binary(max_size=9)),
+        ),
+        (wire.ANSWER, st.binary(max_size=99)),
     )
 }
 

@@ -4,7 +4,7 @@
          cluster.json   where everything listens, while it runs (0600: it holds the database's password)
          admin.key      an API key for commands on this machine (0600)
          logs/          one bounded file per node
-         nodes/         what each node keeps for itself
+         nodes/         what each node keeps for itself, and the certificates of all
          postgres/      the embedded database
 
 A temporary folder looks the same. Of one that is not where commands look first, a note tells them.
@@ -61,12 +61,15 @@ class ClusterAt:
     admin: AdminAt | None = None
     ca: str = ""
     """The authority of its doors, if they speak TLS."""
+    gateways: tuple[NodeAt, ...] = ()
 
     def as_json(self, **more: object) -> str:
         """One line."""
         told = asdict(self) | more
         if not self.ca:
             del told["ca"]
+        if not self.gateways:
+            del told["gateways"]
         if self.admin is not None and not self.admin.password:
             del told["admin"]["password"]
         return json.dumps(told, ensure_ascii=False)

@@ -23,6 +23,7 @@ from ccn.cli.cluster import (
     digest,
     first_admin,
     fork_server,
+    gateways,
     journal,
     link_certificates,
     model_check,
@@ -62,6 +63,7 @@ class UpOptions:
     quiet: bool
     as_json: bool
     tls: bool = False
+    gateways: int = 0
 
 
 def run_cluster(wish: UpOptions) -> int:
@@ -94,6 +96,7 @@ class LocalCluster:
         self.was_ready = False
         self._wish, self._chosen = wish, chosen
         self._nodes = nodes.RunningNodes()
+        self._gateways = gateways.LocalGateways(wish.gateways)
         self._began = time.monotonic()
         self._stopping_since: float | None = None
 
@@ -104,7 +107,7 @@ class LocalCluster:
             data_folder.temporary_folder()
             if wish.ephemeral
             else data_folder.locked_folder(wish.data) as where,
-            ports.hold_ports(wish.nodes, wish.port, ports.DEFAULT_PORT) as held,
+            ports.hold_ports(wish.nodes + wish.gateways, wish.port, ports.DEFAULT_PORT) as held,
             self._open_journal(where) as said,
         ):
             if held.notice:
@@ -126,7 +129,10 @@ class LocalCluster:
                     )
                 await _check_databases_record(where, _node_names(wish.nodes), database)
                 await migrate.apply_pending(database.url)
-                await roles.grant_roles(database.url, {roles.NODE: database.node_password})
+                await roles.grant_roles(
+                    database.url,
+                    {roles.NODE: database.node_password, **self._gateways.list_passwords()},
+                )
                 admin = await first_admin.ensure_admin(database.url, where.key)
                 wanted = self._plan_nodes(where, held.node_ports, database, coordination, model)
 
@@ -147,9 +153,13 @@ class LocalCluster:
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
-                await asyncio.to_thread(self._equip_nodes, where, link_certificates.SOON)
+                await asyncio.to_thread(self._renew_all, where)
             except (errors.CCNError, OSError) as failed:
                 self.shown.say(f"the certificates of the nodes were not renewed: {failed}")
+
+    def _renew_all(self, where: data_folder.ClusterFolder) -> None:
+        self._equip_nodes(where, link_certificates.SOON)
+        self._gateways.equip(where.nodes, link_certificates.SOON)
 
     def stop(self, running: asyncio.Task[None]) -> None:
         """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
@@ -179,7 +189,7 @@ class LocalCluster:
             self.shown.say,
             colour=stream is not None and lines.can_show_colours(stream),
             raw=self._chosen.log.format == "json",
-            width=max(map(len, ("postgres", *_node_names(self._wish.nodes)))),
+            width=max(map(len, ("postgres", *_node_names(self._wish.nodes), *self._gateways.names))),
             digest=digest.LogDigest(quiet=self._wish.quiet),
         )
         try:
@@ -231,13 +241,14 @@ class LocalCluster:
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }
         given = self._equip_nodes(where, link_certificates.ALWAYS)
-        return [
+        before = doors[self._wish.nodes :]
+        return self._gateways.plan_processes(where.nodes, before, database, cluster, tls=self._wish.tls) + [
             nodes.NodeProcess(
                 name,
                 replace(each, scheme="https") if self._has_tls else each,
                 nodes.node_environment(name, each, {**cluster, **self._own_environment(own)}),
             )
-            for (name, own), each in zip(given.items(), doors, strict=True)
+            for (name, own), each in zip(given.items(), doors[: self._wish.nodes], strict=True)
         ]
 
     @property
@@ -270,17 +281,21 @@ class LocalCluster:
         coordination: EmbeddedEtcd,
         admin: data_folder.AdminAt | None,
     ) -> data_folder.ClusterAt:
+        def describe(names: Sequence[str]) -> tuple[data_folder.NodeAt, ...]:
+            pids = self._nodes.pids
+            return tuple(
+                data_folder.NodeAt(each.id, pids[each.id], each.node_ports.url, each.node_ports.target)
+                for each in wanted
+                if each.id in names
+            )
+
         return data_folder.ClusterAt(
-            tuple(
-                data_folder.NodeAt(
-                    node.id, self._nodes.pids[node.id], node.node_ports.url, node.node_ports.target
-                )
-                for node in wanted
-            ),
+            describe(_node_names(self._wish.nodes)),
             _node_database_url(database),
             coordination.endpoints,
             admin,
             str(where.nodes / "ca" / "ca.pem") if self._wish.tls else "",
+            describe(self._gateways.names),
         )
 
     def _announce_ready(

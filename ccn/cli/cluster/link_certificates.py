@@ -55,7 +55,7 @@ class LinkCertificate:
 
 def plan_node(node: NodeId, hosts: Sequence[str]) -> Sequence[LinkCertificate]:
     """List the certificates of a node. Refuse hosts that are none, and names that folders here have."""
-    if node in {"ca", "tls", *SERVERS}:
+    if node in {"ca", "tls", "gateways", *SERVERS}:
         raise errors.InputInvalid(f"a node cannot be called {node!r}: a folder beside it has that name")
     doors = tuple(dict.fromkeys((*identity.LOOPBACK, *hosts)))
     return (

@@ -66,7 +66,7 @@ def program_name() -> str:
 def _summary_rows(
     at: ClusterAt, where: ClusterFolder, postgres_version: str
 ) -> Iterator[tuple[str, str, str]]:
-    for node in at.nodes:
+    for node in (*at.nodes, *at.gateways):
         yield node.id, node.http, f"{' ' * _GAP}gRPC {node.grpc}"
     database = urlsplit(at.database_url)
     yield f"PostgreSQL {postgres_version}", f"{database.hostname}:{database.port}{database.path}", ""

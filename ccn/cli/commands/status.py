@@ -56,6 +56,9 @@ def _print_status(status: dict[str, Any]) -> None:
         name, address = printing.escape_markup(node["node"]), printing.escape_markup(node["address"])
         nodes.add_row(name + leads, presence, votes, since, address)
     console.print(nodes)
+    for gateway in status.get("gateways", ()):
+        name, address = (printing.escape_markup(gateway[each]) for each in ("gateway", "address"))
+        console.print(f"{name}  [green]here[/], doors only  {address}")
     console.print()
     facts = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     led_since = f" since {_format_moment(status['led_since'])}" if status.get("led_since") else ""

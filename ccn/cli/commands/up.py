@@ -42,6 +42,10 @@ def up(  # noqa: PLR0917 - the options of a command
             help="Let the doors speak TLS, with an authority of their own, which commands here trust.",
         ),
     ] = False,
+    gateways: Annotated[
+        int,
+        typer.Option(min=0, max=16, help="How many gateways besides: doors in front of the nodes."),
+    ] = 0,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Show where everything listens and what goes wrong, no more.")
     ] = False,
@@ -55,12 +59,15 @@ def up(  # noqa: PLR0917 - the options of a command
     """Start PostgreSQL, etcd and nodes on this machine, and keep them running until Ctrl-C."""
     if ephemeral and data is not None:
         raise typer.BadParameter("give --data or --ephemeral, not both")
-    if port and port + _PORTS_PER_NODE * nodes - 1 > 65_535:
+    needed = _PORTS_PER_NODE * (nodes + gateways)
+    if port and port + needed - 1 > 65_535:
         raise typer.BadParameter(
-            f"{nodes} nodes need {_PORTS_PER_NODE * nodes} ports from {port} on", param_hint="--port"
+            f"{nodes + gateways} processes need {needed} ports from {port} on", param_hint="--port"
         )
     from ccn.cli.cluster import lifecycle  # noqa: PLC0415 - start-up must be quick
 
     raise typer.Exit(
-        lifecycle.run_cluster(lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json, tls))
+        lifecycle.run_cluster(
+            lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json, tls, gateways)
+        )
     )

@@ -25,7 +25,8 @@ class Caller:
     """Somebody at a door. `user` is None for a caller who has not signed in.
 
     `credential` is what let them in. `reason` is the reason that an admin gives for opening a conversation
-    of somebody else.
+    of somebody else. `shown` is the credential itself, which a caller has at a gateway only: it passes that
+    on.
     """
 
     tier: Tier
@@ -33,6 +34,7 @@ class Caller:
     name: str = ""
     reason: str = ""
     credential: Credential | None = field(default=None, compare=False, repr=False)
+    shown: str = field(default="", compare=False, repr=False)
 
 
 ANYBODY = Caller(Tier.PUBLIC)
@@ -119,16 +121,17 @@ class ConversationAccess:
 
     async def open_id_to_read(self, caller: Caller, conversation: ConversationId) -> ConversationId:
         """Check like `open_to_read` without loading the conversation, and return its id."""
-        owner = await self._load_owner(caller, conversation)
+        owner = await self.load_owner(caller, conversation)
         await self._check_reader(caller, conversation, owner)
         return conversation
 
     async def open_id_to_speak(self, caller: Caller, conversation: ConversationId) -> ConversationId:
         """Check like `open_to_speak` without loading the conversation, and return its id."""
-        require_owner(caller, await self._load_owner(caller, conversation))
+        require_owner(caller, await self.load_owner(caller, conversation))
         return conversation
 
-    async def _load_owner(self, caller: Caller, conversation: ConversationId) -> UserId | None:
+    async def load_owner(self, caller: Caller, conversation: ConversationId) -> UserId | None:
+        """Who owns a conversation that the caller may see."""
         require_tier(caller, Tier.USER)
         if conversation not in self._owners:
             # Refuses conversations of others first, so a user cannot fill this memory with them.

@@ -6,11 +6,11 @@ import uuid
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from ccn.core import stream
-from ccn.core.calls.call import Call
+from ccn.core.calls.call import Call, CallRetry, Piece
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.core.message import Message, Role
 from ccn.core.stream import EventKind, StreamEvent, StreamPosition
@@ -20,6 +20,7 @@ from ccn.gateway.deeds import interface
 from ccn.node.conversations import Conversations, StartedConversation
 from ccn.node.external_loop import ExternalLoop
 from ccn.node.operators import submission
+from ccn.node.spending.paid_model import Payer
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
@@ -165,6 +166,50 @@ class HouseRequests:
         await requests.add_request(
             self.pool, uuid.uuid5(_ACCESS_IDS, once), requests.ACCESS, caller.name, body
         )
+
+
+class PayableModel(Protocol):
+    """The model of a node, as calls outside any conversation need it."""
+
+    @property
+    def trouble(self) -> CallRetry | None:
+        """The next try of a call that failed; None while no call waits for one."""
+
+    def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        """Yield deltas, a restart whenever they begin again, and last the whole reply."""
+
+    async def count_tokens(self, call: Call) -> int:
+        """Count the tokens of the prompt."""
+
+    async def await_settlements(self) -> None:
+        """Return when every call that has ended on this node is in the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class HouseModel:
+    """`ModelDeeds` of the node that runs here."""
+
+    node: PayableModel
+
+    @property
+    def trouble(self) -> CallRetry | None:
+        """The next try of a call that failed; None while no call waits for one."""
+        return self.node.trouble
+
+    def answer_call(
+        self, caller: Caller, character: CharacterId, call: Call
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield what the model says, on the account of the caller."""
+        return self.node.stream(call, Payer(None, character, caller.user))
+
+    async def count_tokens(self, caller: Caller, call: Call) -> int:
+        """Count the tokens of the prompt."""
+        del caller
+        return await self.node.count_tokens(call)
+
+    async def await_settlements(self) -> None:
+        """Return when every call that has ended on this node is in the figures."""
+        await self.node.await_settlements()
 
 
 def open_house(pool: Pool) -> tuple[ConversationAccess, HouseRequests]:

@@ -6,17 +6,20 @@ Whoever answers checks nothing that the door has checked, but `answers` does so 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
 from ccn.core import stream
-from ccn.core.calls.call import Call
+from ccn.core.calls.call import Call, CallRetry, Piece
 from ccn.core.ids import CharacterId, ConversationId, NodeId
 from ccn.core.message import Message, Role
 from ccn.core.stream import EventKind, StreamEvent, StreamPosition
-from ccn.gateway.accounts.access import Caller, OpenedConversation
+from ccn.gateway.accounts.access import Caller, ConversationAccess, OpenedConversation
+from ccn.gateway.accounts.accounts import AccountDesk
 from ccn.node.conversations import StartedConversation
+from ccn.node.views.cluster_status import ClusterStatus
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
 from ccn.store.operators.requests import Body
@@ -112,6 +115,39 @@ class RequestDeeds(Protocol):
 
     async def seal_access(self, caller: Caller, opened: OpenedConversation) -> None:
         """Write down what an admin does in somebody else's conversation, before it is done."""
+
+
+class ModelDeeds(Protocol):
+    """What a caller asks of the model outside any conversation, on their own account."""
+
+    @property
+    def trouble(self) -> CallRetry | None:
+        """The next try of a call that failed; None while no call waits for one."""
+
+    def answer_call(
+        self, caller: Caller, character: CharacterId, call: Call
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield deltas, a restart whenever they begin again, and last the whole reply."""
+
+    async def count_tokens(self, caller: Caller, call: Call) -> int:
+        """Count the tokens of the prompt."""
+
+    async def await_settlements(self) -> None:
+        """Return when every call that has ended in this process is in the figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deeds:
+    """All that there is to ask for, as a node does it or as a gateway has it done."""
+
+    accounts: AccountDesk
+    access: ConversationAccess
+    conversations: ConversationDeeds
+    loop: LoopDeeds
+    requests: RequestDeeds
+    model: ModelDeeds
+    load_status: Callable[[], Awaitable[ClusterStatus]] | None
+    """How the cluster is; None where there is none."""
 
 
 def name_asker(caller: Caller, beside: str) -> str:

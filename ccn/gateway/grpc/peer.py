@@ -34,6 +34,7 @@ from ccn.peers.exchange import (
     BlocksRequest,
     CommitNotice,
     ForwardedRequest,
+    GatewayQuestion,
     Greeting,
     NodeIntroduction,
     ReportRequest,
@@ -41,9 +42,9 @@ from ccn.peers.exchange import (
 from ccn.peers.peer import is_loopback
 
 CONNECTIONS = 256
-"""The most connections that this door accepts: there are 64 nodes at most, with a few connections each."""
+"""The most connections that this door accepts: of 64 nodes one or two each, of a gateway one."""
 _ADDRESS_LIMIT = 128  # connections of one address: all nodes of a cluster may be on one machine
-_CONCURRENT_CALLS = 2_048
+_CONCURRENT_CALLS = 2_048 + peer_calls.GATEWAY_CALLS
 _OPTIONS = (
     # Without this, two nodes could take the same port: each would get half of the calls, and none an error.
     ("grpc.so_reuseport", 0),
@@ -80,19 +81,32 @@ class PeerNode(Protocol):
     def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
         """Answer the request of another node's client for an instance of this node."""
 
+    async def admit_gateway(self, gateway: NodeId, shown: PresentedCertificate | None) -> None:
+        """Refuse a gateway whose certificate was revoked, before each call and while it runs."""
+
+    def serve(self, question: GatewayQuestion) -> AsyncGenerator[bytes]:
+        """Answer what a gateway asks in the name of a client."""
+
 
 class PeerServer:
     """The peer door of one node."""
 
     def __init__(
-        self, node: PeerNode, identity: TlsIdentity | None, *, recheck_s: float = peer_calls.RECHECK_S
+        self,
+        node: PeerNode,
+        identity: TlsIdentity | None,
+        *,
+        recheck_s: float = peer_calls.RECHECK_S,
+        gateway_calls: int = peer_calls.GATEWAY_CALLS,
     ) -> None:
         self._credentials = DoorCredentials(identity) if identity is not None else None
         self._recheck_s = recheck_s
         self._stopping = asyncio.Event()
         self._port = 0
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CONCURRENT_CALLS)
-        self._calls = PeerCalls(node.admit, plain=identity is None)
+        self._calls = PeerCalls(
+            node.admit, node.admit_gateway, plain=identity is None, gateway_calls=gateway_calls
+        )
         handlers = _make_handlers(node, self._stopping, self._calls)
         self._server.add_generic_rpc_handlers((handlers,))
 
@@ -168,5 +182,6 @@ def _make_handlers(node: PeerNode, stopping: asyncio.Event, calls: PeerCalls) ->
         methods.DECIDE.name: calls.unary_handler(methods.DECIDE, node.confirm_block),
         methods.BLOCKS.name: calls.unary_handler(methods.BLOCKS, answer_blocks),
         methods.FORWARD.name: calls.stream_handler(methods.FORWARD, node.forward),
+        methods.SERVE.name: calls.stream_handler(methods.SERVE, node.serve),
     }
     return grpc.method_handlers_generic_handler(methods.SERVICE, handlers)

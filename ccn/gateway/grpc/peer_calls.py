@@ -37,6 +37,8 @@ Admit = Callable[[NodeId, PresentedCertificate | None], Awaitable[None]]
 
 RECHECK_S = 2.0
 """How often the door checks that the callers of running calls still take part in the cluster."""
+GATEWAY_CALLS = 8_192
+"""Calls that all gateways together may have under way: however many streams they have, rounds go on."""
 _ALTERNATIVE_NAMES = "x509_subject_alternative_name"
 _CERTIFICATE = "x509_pem_cert"
 
@@ -46,6 +48,7 @@ class _PeerCall:
     """A call that is under way."""
 
     node: NodeId
+    admit: Admit
     certificate: PresentedCertificate | None
     limit: asyncio.Timeout
     refused: errors.CCNError | None = None
@@ -54,8 +57,9 @@ class _PeerCall:
 class PeerCalls:
     """The calls that are under way. With `plain` there are no certificates, and every name is trusted."""
 
-    def __init__(self, admit: Admit, *, plain: bool) -> None:
-        self._admit, self._plain = admit, plain
+    def __init__(self, admit: Admit, admit_gateway: Admit, *, plain: bool, gateway_calls: int) -> None:
+        self._admit, self._admit_gateway, self._plain = admit, admit_gateway, plain
+        self._of_gateways, self._gateway_calls = 0, gateway_calls
         self._running = Counter[tuple[NodeId, str]]()
         self._open = set[_PeerCall]()
 
@@ -65,7 +69,7 @@ class PeerCalls:
             await asyncio.sleep(every_s)
             for call in list(self._open):
                 try:
-                    await self._admit(call.node, call.certificate)
+                    await call.admit(call.node, call.certificate)
                 except errors.PeerRefused as refused:
                     call.refused = refused
                     call.limit.reschedule(0)
@@ -115,13 +119,19 @@ class PeerCalls:
         """Decode the request, check its sender, and count the call as under way until the block ends."""
         request = method.asked.decode(data)
         count_key = node, _ = _read_sender(request), method.name
-        if not self._plain and identity.server_name(node) not in _certificate_names(context):
-            raise errors.PeerRefused(f"the certificate shown is not that of {node}")
-        call = _PeerCall(node, None if self._plain else _read_certificate(context), limit)
-        await self._admit(node, call.certificate)
+        # A certificate is a node's or a gateway's, and lets its owner make the calls of that kind alone.
+        name, admit = self._find_kind(method, node)
+        if not self._plain and name not in _certificate_names(context):
+            kind = "gateway " if method.by_gateways else ""
+            raise errors.PeerRefused(f"the certificate shown is not that of {kind}{node}")
+        call = _PeerCall(node, admit, None if self._plain else _read_certificate(context), limit)
+        await admit(node, call.certificate)
         if self._running[count_key] >= method.at_once:
             raise errors.Overloaded(f"{method.at_once} calls of {method.name} are under way already")
+        if method.by_gateways and self._of_gateways >= self._gateway_calls:
+            raise errors.Overloaded(f"{self._gateway_calls} calls of gateways are under way already")
         self._running[count_key] += 1
+        self._of_gateways += method.by_gateways
         self._open.add(call)
         try:
             yield request
@@ -131,9 +141,16 @@ class PeerCalls:
             raise call.refused from None
         finally:
             self._open.discard(call)
+            self._of_gateways -= method.by_gateways
             self._running[count_key] -= 1
             if not self._running[count_key]:
                 del self._running[count_key]
+
+    def _find_kind(self, method: PeerMethod[Q, A], caller: NodeId) -> tuple[str, Admit]:
+        """The name in the certificate of a caller who may make this call, and who decides about it."""
+        if method.by_gateways:
+            return identity.gateway_name(caller), self._admit_gateway
+        return identity.server_name(caller), self._admit
 
 
 def _encode_answer(method: PeerMethod[Q, A], value: A) -> bytes:

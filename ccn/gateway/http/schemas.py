@@ -96,6 +96,13 @@ class StatusRetry(Schema):
     )
 
 
+class StatusGateway(Schema):
+    """A gateway that asked the answering node something within the last seconds."""
+
+    gateway: str = Field(examples=["gateway-1"])
+    address: str = Field(description="The address of its HTTP door, as it says itself.")
+
+
 class StatusAnswer(Schema):
     """The cluster as one node sees it."""
 
@@ -111,6 +118,9 @@ class StatusAnswer(Schema):
     stopped: str = Field(description="Why the answering node no longer signs anything; empty if it signs.")
     evidence: tuple[StatusContradiction, ...] = Field(
         default=(), description="The nodes that contradicted themselves, the newest first."
+    )
+    gateways: tuple[StatusGateway, ...] = Field(
+        default=(), description="The gateways that the answering node heard of within the last seconds."
     )
     led_since: datetime | None = Field(default=None, description="When the leader began its term.")
     model: StatusRetry | None = Field(

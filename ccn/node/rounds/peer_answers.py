@@ -18,24 +18,42 @@ from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.node.rounds.membership import Membership
-from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
+from ccn.peers.exchange import (
+    CommitNotice,
+    ForwardedRequest,
+    GatewayQuestion,
+    NodeIntroduction,
+    ReportRequest,
+)
 from ccn.store.rounds import blocks as stored_blocks
 
 _NOT_YET = Refusal(Reason.TIP, "this node has no place in the chain yet")
 
+GatewayDoor = Callable[[GatewayQuestion], AsyncGenerator[bytes]]
 Forwards = Callable[[ForwardedRequest], AsyncGenerator[bytes]]
 
 
 class PeerAnswers:
     """Answers the requests of peers for one node."""
 
-    def __init__(self, membership: Membership, forwarded: Forwards) -> None:
+    def __init__(self, membership: Membership, forwarded: Forwards, gateways: GatewayDoor) -> None:
         self._membership = membership
         self._forwarded = forwarded
+        self._gateways = gateways
 
     async def admit(self, node: NodeId, shown: PresentedCertificate | None) -> None:
         """Refuse a node that takes no part in this cluster, or that shows a revoked certificate."""
         await self._membership.presence.trust.admit_node(node, shown)
+
+    async def admit_gateway(self, gateway: NodeId, shown: PresentedCertificate | None) -> None:
+        """Refuse a gateway whose certificate was revoked."""
+        await self._membership.presence.trust.admit_gateway(gateway, shown)
+
+    async def serve(self, question: GatewayQuestion) -> AsyncGenerator[bytes]:
+        """Answer what a gateway asks in the name of a client."""
+        async with aclosing(self._gateways(question)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def identify(self) -> NodeIntroduction:
         """Say who this node is, and which block it verified last."""

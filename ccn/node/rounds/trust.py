@@ -94,6 +94,15 @@ class Trust:
             serial = revocation.serial_to_pairs(shown.serial)
             raise errors.PeerRefused(f"the certificate {serial} of {node} was revoked")
 
+    async def admit_gateway(self, gateway: NodeId, shown: PresentedCertificate | None) -> None:
+        """Refuse a gateway whose certificate was revoked. It is registered nowhere: they come and go."""
+        if self.register is None:
+            with contextlib.suppress(errors.Unavailable):
+                await self.read_register()
+        if shown is not None and not self.accepts_certificate(gateway, shown):
+            serial = revocation.serial_to_pairs(shown.serial)
+            raise errors.PeerRefused(f"the certificate {serial} of {gateway} was revoked")
+
     def accepts_certificate(self, node: NodeId, shown: PresentedCertificate | None) -> bool:
         """Return whether a node is let in with its certificate. Without TLS there is none to check."""
         return shown is None or revocation.still_counts(node, shown, self.known_register.revoked)

@@ -17,13 +17,14 @@ from ccn.core.bounded import Recent
 from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
-from ccn.core.prompts import interview, plate, prompt
+from ccn.core.prompts import interview, prompt
 from ccn.core.prompts.anchor import Anchor, MeasuredStates
 from ccn.core.prompts.interview import Interview
 from ccn.core.prompts.plate import Plate
-from ccn.core.prompts.prompt import PromptLimits, Scene
+from ccn.core.prompts.prompt import Scene
+from ccn.node.turns.plates import Plates
 from ccn.store.connection.pool import Pool
-from ccn.store.conversations import anchors, characters, conversations, prompt_sources
+from ccn.store.conversations import anchors, conversations, prompt_sources
 from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import BeginConversation
 from ccn.store.conversations.instances import Instance
@@ -33,7 +34,6 @@ from ccn.store.writing.writer import Writer
 if TYPE_CHECKING:
     from ccn import settings
 
-_PLATES_KEPT = 64
 _KNOWN = 10_000
 _TRIES = 5
 _UNSAID = datetime.min.replace(tzinfo=UTC)
@@ -90,14 +90,12 @@ async def _read_nothing() -> None:
     """Return at once, in place of something to read."""
 
 
-class Prompts:
+class Prompts(Plates):
     """Builds prompts on one node; what never changes is read once."""
 
     def __init__(self, pool: Pool, writer: Writer, claude: settings.ClaudeSettings) -> None:
-        self._pool = pool
+        super().__init__(pool, claude)
         self._writer = writer
-        self._claude = claude
-        self._plates = Recent[tuple[CharacterId, int], Plate](_PLATES_KEPT)
         self._names = Recent[ConversationId, str](_KNOWN)
         self._anchors = Recent[ConversationId, Anchor](_KNOWN)
 
@@ -211,22 +209,6 @@ class Prompts:
         """Refuse a message that no prompt has room for, before it is accepted."""
         found = await self.load_plate(instance.character, instance.plate_version)
         prompt.check_message(found, content, self.limit_call(instance.model))
-
-    async def load_plate(self, character: CharacterId, version: int) -> Plate:
-        """Load a version of a plate, and parse it once."""
-        known = self._plates.get((character, version))
-        if known is None:
-            stored = await characters.load_plate(self._pool, character, version)
-            known = self._plates[character, version] = plate.parse_plate(stored.content)
-        return known
-
-    def choose_model(self, found: Plate) -> str:
-        """Choose the model that speaks for a plate."""
-        return found.model or self._claude.model
-
-    def limit_call(self, model: str) -> PromptLimits:
-        """Return the limits of a call."""
-        return PromptLimits(model, self._claude.max_tokens)
 
     async def _load_collaborator(self, conversation: ConversationId) -> str:
         known = self._names.get(conversation)

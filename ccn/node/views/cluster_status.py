@@ -56,6 +56,15 @@ class KnownContradiction:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewaySeat:
+    """A gateway that the answering node has heard of lately."""
+
+    gateway: NodeId
+    address: str
+    """Where its door for clients is."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterStatus:
     """One node's view of its cluster."""
 
@@ -73,6 +82,7 @@ class ClusterStatus:
     evidence: tuple[KnownContradiction, ...] = ()
     led_since: datetime | None = None
     """When the leader took its term."""
+    gateways: tuple[GatewaySeat, ...] = ()
 
 
 async def load_status(membership: Membership) -> ClusterStatus:

@@ -12,7 +12,7 @@ from ccn import errors
 from ccn.core.calls.call import Call
 from ccn.core.ids import ConversationId, TurnId
 from ccn.core.prompts import prompt
-from ccn.node.turns.prompts import Prompts
+from ccn.node.turns.plates import Plates
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, prompt_sources, sent_prompts
 
@@ -26,14 +26,14 @@ class SentPrompt:
 
 
 async def rebuild_prompt(
-    pool: Pool, prompts: Prompts, conversation: ConversationId, turn: TurnId | None = None
+    pool: Pool, plates: Plates, conversation: ConversationId, turn: TurnId | None = None
 ) -> SentPrompt:
     """Rebuild what was sent in this turn, or in the last turn of the conversation."""
     basis = await sent_prompts.find_basis(pool, conversation, turn)
     if basis is None:
         raise errors.NotFound("nothing was sent to the model yet")
-    limits = prompts.limit_call(basis.model)
-    plate = await prompts.load_plate(basis.character, basis.anchor.plate)
+    limits = plates.limit_call(basis.model)
+    plate = await plates.load_plate(basis.character, basis.anchor.plate)
     name = await conversations.load_collaborator(pool, conversation)
     scene = await prompt_sources.load_scene(pool, conversation, basis.anchor, basis.seq, limits, name)
     return SentPrompt(basis.turn, prompt.build_call(plate, basis.anchor, scene, limits))

@@ -3,6 +3,7 @@
     the owner     makes and migrates the schema; a taken owner can do anything to it
     ccn_node      adds and changes rows as nodes do, under every trigger; owns nothing
     ccn_auditor   reads the record, and nothing that people said
+    ccn_gateway   reads what doors show, and writes nothing
 
 The roles are the server's. What each of them gets in a database is told by the database itself
 (`ccn_grants()` in `schema/`), so that it changes together with the tables.
@@ -18,8 +19,8 @@ from ccn import errors
 from ccn.store.connection import failure, migrate
 from ccn.store.connection.pool import Connection
 
-NODE, AUDITOR = "ccn_node", "ccn_auditor"
-ROLES = (NODE, AUDITOR)
+NODE, AUDITOR, GATEWAY = "ccn_node", "ccn_auditor", "ccn_gateway"
+ROLES = (NODE, AUDITOR, GATEWAY)
 
 
 async def list_statements(url: str) -> list[str]:

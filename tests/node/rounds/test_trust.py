@@ -74,7 +74,7 @@ class Party:
                 lambda: time.time_ns() // 1_000,
                 look_s=0.1,
             )
-            door = PeerServer(PeerAnswers(member, lambda _: _nothing()), shown)
+            door = PeerServer(PeerAnswers(member, lambda _: _nothing(), lambda _: _nothing()), shown)
             port = door.listen(settings.PeersSettings(port=0))
             doors = NodeDoors(http or f"http://127.0.0.1:{port}", f"127.0.0.1:{port}", 1_800_000)
             async with asyncio.TaskGroup() as group:

@@ -71,7 +71,7 @@ async def door(
             house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
-            node.model,
+            house.HouseModel(node.model),
             leaving,
             found,
             streams,

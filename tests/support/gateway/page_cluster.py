@@ -120,7 +120,7 @@ class Cluster:
             house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
-            node.model,
+            house.HouseModel(node.model),
             leaving,
             searching,
             streams,

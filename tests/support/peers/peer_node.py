@@ -30,7 +30,13 @@ from ccn.core.rounds.ballot import Proposal, Vote
 from ccn.core.rounds.readback import ShownBlock
 from ccn.core.rounds.refusal import Refusal
 from ccn.gateway.grpc.peer import PeerServer
-from ccn.peers.exchange import CommitNotice, ForwardedRequest, NodeIntroduction, ReportRequest
+from ccn.peers.exchange import (
+    CommitNotice,
+    ForwardedRequest,
+    GatewayQuestion,
+    NodeIntroduction,
+    ReportRequest,
+)
 from tests.support.core.rosters import pack_rows
 
 ONE, TWO, THREE = NodeId("node-1"), NodeId("node-2"), NodeId("node-3")
@@ -120,6 +126,14 @@ class Node:
         self.certificates.append(shown)
         if node in self.out:
             raise errors.PeerRefused(f"{node} takes no part in this cluster: it was removed")
+
+    async def admit_gateway(self, gateway: NodeId, shown: PresentedCertificate | None) -> None:
+        await self.admit(gateway, shown)
+
+    async def serve(self, question: GatewayQuestion) -> AsyncGenerator[bytes]:
+        for frame in self.frames:
+            yield frame
+        await self._take(question)
 
     async def identify(self) -> NodeIntroduction:
         return NodeIntroduction(self.node, hashed(self.node), "0.1", 0, bytes(32))

@@ -33,7 +33,6 @@ from ccn.gateway.http.conversations.context import Context, ConversationContext
 from ccn.gateway.http.conversations.routes import Key
 from ccn.gateway.http.conversations.schemas import CHARACTER
 from ccn.gateway.http.conversations.sse import EVENT
-from ccn.node.spending.paid_model import Payer
 from ccn.store.conversations import characters
 from ccn.store.conversations.characters import Character
 
@@ -78,7 +77,7 @@ def make_router() -> APIRouter:
         with context.streams.open_until_answered(caller) if asked.stream else nullcontext() as opened:
             if conversation is None:
                 call = await _build_call(context, asked, asked.max_tokens)
-                pieces = context.model.stream(call, Payer(None, _parse_character(asked.model), caller.user))
+                pieces = context.model.answer_call(caller, _parse_character(asked.model), call)
                 encoder = MessageEncoder(f"msg_{secrets.token_hex(12)}", asked.model)
             else:
                 conversation_id = await _open_conversation(
@@ -99,11 +98,11 @@ def make_router() -> APIRouter:
 
     @router.post("/messages/count_tokens")
     async def count_tokens(
-        _: auth.User, context: Context, asked: schemas.CountTokensRequest
+        caller: auth.User, context: Context, asked: schemas.CountTokensRequest
     ) -> schemas.TokenCount:
         """Count the tokens of a call outside any conversation, its plate included."""
         return schemas.TokenCount(
-            input_tokens=await context.model.count_tokens(await _build_call(context, asked, 1))
+            input_tokens=await context.model.count_tokens(caller, await _build_call(context, asked, 1))
         )
 
     @router.get("/models")
@@ -170,8 +169,8 @@ async def _build_call(
 ) -> Call:
     """Build a call outside any conversation, from the plate and the messages that were sent."""
     stored = await characters.load_plate(context.pool, _parse_character(asked.model))
-    plate = await context.prompts.load_plate(stored.character, stored.version)
-    limits = context.prompts.limit_call(context.prompts.choose_model(plate))
+    plate = await context.plates.load_plate(stored.character, stored.version)
+    limits = context.plates.limit_call(context.plates.choose_model(plate))
     _last_text(asked.messages)
     texts = [markup.escape_marks(each.text) for each in asked.messages]
     system = [CallBlock(wording.write_plate(plate, stored.version), mark=True)]

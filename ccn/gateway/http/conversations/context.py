@@ -8,40 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from ccn import errors, settings
-from ccn.core.calls.call import Call, CallRetry, Piece
-from ccn.gateway.deeds.interface import ConversationDeeds
+from ccn.gateway.deeds.interface import ConversationDeeds, ModelDeeds
 from ccn.gateway.open_streams import OpenStreams
 from ccn.gateway.search_places import Searches
-from ccn.node.spending.paid_model import Payer
-from ccn.node.turns.prompts import Prompts
+from ccn.node.turns.plates import Plates
 from ccn.store.connection.pool import Pool
 
 STOPPING = "this node is stopping"
-
-
-class StatelessModel(Protocol):
-    """A model that answers calls outside any conversation, and counts what they cost."""
-
-    @property
-    def trouble(self) -> CallRetry | None:
-        """The next try of a call that failed; None while no call waits for one."""
-
-    def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
-        """Yield deltas, a restart whenever they begin again, and last the whole reply."""
-
-    async def count_tokens(self, call: Call) -> int:
-        """Count the tokens of the prompt."""
-
-    async def await_settlements(self) -> None:
-        """Return when every call that has ended on this node is in the figures."""
 
 
 class StreamShutdown:
@@ -84,8 +65,8 @@ class ConversationContext:
 
     deeds: ConversationDeeds
     pool: Pool
-    prompts: Prompts
-    model: StatelessModel
+    plates: Plates
+    model: ModelDeeds
     shutdown: StreamShutdown
     searches: Searches
     streams: OpenStreams

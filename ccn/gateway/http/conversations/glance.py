@@ -69,7 +69,7 @@ def make_router() -> APIRouter:
     ) -> schemas.PromptAnswer:
         """Show exactly what was sent to the model in a turn. It is built again from the record."""
         wanted = None if turn_id is None else TurnId(turn_id)
-        sent = await sent_prompt.rebuild_prompt(context.pool, context.prompts, conversation.id, wanted)
+        sent = await sent_prompt.rebuild_prompt(context.pool, context.plates, conversation.id, wanted)
         return _prompt_to_schema(sent.turn, sent.call)
 
     return router

@@ -1,0 +1,73 @@
+"""The gateways of a local cluster: processes with doors alone, in front of its nodes.
+
+Separate from the nodes, of which they get neither keys nor folders. The password of their database role
+is made anew at each start, and stands in no file.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ccn.cli.cluster import gateway_credentials, link_certificates, nodes, ports
+from ccn.core.ids import NodeId
+from ccn.embedded.postgres.service import EmbeddedPostgres
+from ccn.store.connection import roles
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGateways:
+    """The gateways that a local cluster is to have."""
+
+    count: int
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """What they are called."""
+        return [f"gateway-{number}" for number in range(1, self.count + 1)]
+
+    def list_passwords(self) -> Mapping[str, str]:
+        """The roles that may log in for them."""
+        return {roles.GATEWAY: self.password} if self.count else {}
+
+    def plan_processes(
+        self,
+        folder: Path,
+        doors: Sequence[ports.NodePorts],
+        database: EmbeddedPostgres,
+        cluster: Mapping[str, str],
+        *,
+        tls: bool = False,
+    ) -> list[nodes.NodeProcess]:
+        """What each of them is given: its ports, its certificate, and a role that only reads."""
+        given = self.equip(folder, link_certificates.ALWAYS)
+        common = {
+            **cluster,
+            "CCN_NODE_ROLE": "gateway",
+            "CCN_NODE_STATE_DIR": "",
+            "CCN_DATABASE_URL": database.url_of(roles.GATEWAY, self.password),
+            "CCN_CLAUDE_API_KEY": "",
+        }
+        return [
+            nodes.NodeProcess(
+                name,
+                replace(each, scheme="https") if tls else each,
+                nodes.node_environment(name, each, {**common, **own.to_environment(with_doors=tls)}),
+            )
+            for (name, own), each in zip(given.items(), doors, strict=True)
+        ]
+
+    def equip(
+        self, folder: Path, lasting: timedelta
+    ) -> Mapping[NodeId, gateway_credentials.GatewayCredentials]:
+        """Certificates that last."""
+        if not self.count:
+            return {}
+        names = [NodeId(name) for name in self.names]
+        return gateway_credentials.prepare_gateways(
+            folder, names, [ports.HOST], datetime.now(UTC), lasting=lasting
+        )
