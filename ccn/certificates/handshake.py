@@ -23,6 +23,7 @@ class TlsRefusal(Enum):
     """What one end has against the other."""
 
     NO_TLS = "speaks no TLS there"
+    HUNG_UP = "ends the connection when TLS begins: it may speak none there"
     NO_TLS_1_3 = "speaks no TLS 1.3, and nothing older is agreed on"
     THEIR_DATE = "shows a certificate that has ended: renew the server's"
     THEIR_BEGINNING = "shows a certificate that is not valid yet: look at the clocks of both machines"
@@ -59,6 +60,8 @@ def find_refusal(
                     wrapped.recv(1)
     except ssl.SSLCertVerificationError as refused:
         return _THEIRS.get(refused.verify_code, TlsRefusal.THEIR_CERTIFICATE)
+    except (ssl.SSLEOFError, ConnectionResetError):
+        return TlsRefusal.HUNG_UP
     except ssl.SSLError as refused:
         return _read_reason(refused.reason or "", shows=shows)
     except OSError:

@@ -132,7 +132,9 @@ async def _live(
                 if chosen.cluster.example:
                     await example.import_example(database, writer)
                 async with (
-                    served_node.open_membership(chosen, database, writer, right) as membership,
+                    served_node.open_membership(
+                        chosen, database, writer, right, certificates
+                    ) as membership,
                     claude.open_client(chosen.claude) as client,
                     search_places.open_searches(
                         chosen.database, chosen.limits, writer.node, fence

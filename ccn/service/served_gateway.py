@@ -10,14 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
-from functools import partial
 
 from ccn import errors, settings
 from ccn.certificates import identity
 from ccn.certificates.watch import CertificateWatches
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.etcd import access as etcd_access
 from ccn.gateway import readiness, search_places
 from ccn.gateway.accounts.access import ConversationAccess
 from ccn.gateway.accounts.known_callers import KnownCallers
@@ -81,7 +79,7 @@ async def open_gateway(
         shown.on_change(voters.replace_identity)
         await reading_role.check_reads_only(database)
         trust = Trust(database, signing_key.check_signature, lambda: heard.rules)
-        watch = VoterWatch(trust, voters, partial(etcd_access.read_access, chosen.etcd))
+        watch = VoterWatch(trust, voters, servers.watch_etcd(chosen.etcd, certificates))
         calls = VoterCalls(name, voters, watch.list_seen)
         news = NewsRounds(calls, watch.list_seen, heard, voters.wait_for_change)
         yield ServedGateway(

@@ -15,7 +15,7 @@ from ccn.certificates.watch import CertificateWatches
 from ccn.service import servers
 from ccn.store.connection import hosts, migrate, pool
 from tests.support.certificates.link_authority import ENDED, LinkAuthority, Pair, serving_context
-from tests.support.store.tls_proxy import TlsProxy
+from tests.support.certificates.tls_proxy import DatabaseProxy
 
 TIMEOUT_S = 20.0
 
@@ -32,8 +32,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> LinkAuthority:
 
 
 @pytest.fixture
-def proxy(database: settings.DatabaseSettings, authority: LinkAuthority) -> TlsProxy:
-    return TlsProxy(database.url.get_secret_value(), serving_context(authority.issue_server()))
+def proxy(database: settings.DatabaseSettings, authority: LinkAuthority) -> DatabaseProxy:
+    return DatabaseProxy(database.url.get_secret_value(), serving_context(authority.issue_server()))
 
 
 def ask_for_tls(ca: Path, pair: Pair | None = None) -> str:
@@ -41,7 +41,7 @@ def ask_for_tls(ca: Path, pair: Pair | None = None) -> str:
     return f"sslmode=verify-full&sslrootcert={ca}&ssl_min_protocol_version=TLSv1.3{shown}"
 
 
-async def refusal(proxy: TlsProxy, query: str, host: str = "localhost") -> str:
+async def refusal(proxy: DatabaseProxy, query: str, host: str = "localhost") -> str:
     """What is said about a connection that does not come about, without the place."""
     url = proxy.url(query, host)
     with pytest.raises(errors.DatabaseUnavailable) as refused:
@@ -51,7 +51,7 @@ async def refusal(proxy: TlsProxy, query: str, host: str = "localhost") -> str:
 
 
 async def test_every_way_to_the_database_goes_through_tls_1_3(
-    proxy: TlsProxy, authority: LinkAuthority
+    proxy: DatabaseProxy, authority: LinkAuthority
 ) -> None:
     async with proxy.running():
         client = authority.issue_client()
@@ -74,7 +74,7 @@ async def test_every_way_to_the_database_goes_through_tls_1_3(
 
 
 async def test_a_server_that_is_not_the_one_is_refused_for_a_reason(
-    proxy: TlsProxy, authority: LinkAuthority, stranger: LinkAuthority
+    proxy: DatabaseProxy, authority: LinkAuthority, stranger: LinkAuthority
 ) -> None:
     async with proxy.running():
         trusting = ask_for_tls(authority.ca)
@@ -125,7 +125,7 @@ def _old(authority: LinkAuthority) -> ssl.SSLContext:
 
 
 async def test_what_the_server_has_against_this_node_is_said(
-    proxy: TlsProxy, authority: LinkAuthority, stranger: LinkAuthority
+    proxy: DatabaseProxy, authority: LinkAuthority, stranger: LinkAuthority
 ) -> None:
     async with proxy.running():
         proxy.context = serving_context(authority.issue_server(), authority.ca)
@@ -140,7 +140,7 @@ async def test_what_the_server_has_against_this_node_is_said(
 
 
 async def test_of_several_hosts_each_says_what_it_has_against_tls(
-    proxy: TlsProxy, authority: LinkAuthority, stranger: LinkAuthority
+    proxy: DatabaseProxy, authority: LinkAuthority, stranger: LinkAuthority
 ) -> None:
     async with proxy.running():
         proxy.context = serving_context(stranger.issue_server())
@@ -174,7 +174,7 @@ async def test_a_node_does_not_start_with_files_that_cannot_be_used(
 
 
 async def test_files_are_renewed_and_the_authority_is_exchanged_under_load_and_nothing_is_lost(
-    proxy: TlsProxy, authority: LinkAuthority, stranger: LinkAuthority, tmp_path: Path
+    proxy: DatabaseProxy, authority: LinkAuthority, stranger: LinkAuthority, tmp_path: Path
 ) -> None:
     """The server is started again with the certificate of a new authority while rows are written."""
     async with proxy.running():
@@ -229,7 +229,7 @@ async def _write_rows(
             acknowledged.append(number)
 
 
-async def _restart_until(proxy: TlsProxy, arrived: Callable[[], bool]) -> None:
+async def _restart_until(proxy: DatabaseProxy, arrived: Callable[[], bool]) -> None:
     """Start the server again and again, until that is so and it has served since."""
     async with asyncio.timeout(TIMEOUT_S):
         while not arrived():

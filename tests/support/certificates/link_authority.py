@@ -36,6 +36,10 @@ class LinkAuthority:
         """A certificate that a client shows, and its key."""
         return self._issue(owner, (), LinkUse.CLIENT, since_days)
 
+    def issue_member(self) -> Pair:
+        """A certificate for a server that also calls others of its kind, as those of etcd do."""
+        return self._issue("member", HERE, LinkUse.BOTH, 0)
+
     def put_client(self, pair: Pair) -> str:
         """Renew what a client shows, in the files it is in. Return its serial number."""
         issued = self.issue_client()

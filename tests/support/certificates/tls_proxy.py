@@ -1,7 +1,8 @@
-"""An end of TLS before a PostgreSQL that has none: it answers the request for TLS and passes on the rest.
+"""An end of TLS before a server that has none, or none of this age: it passes on what arrives.
 
-The embedded server is built without TLS. With this before it, the real client, the real TLS and the real
-server take part, and a test decides what the server shows.
+The embedded PostgreSQL is built without TLS, and the embedded etcd knows nothing newer than TLS 1.2. With
+this before them, the real clients, the real TLS and the real servers take part, and a test decides what is
+shown.
 """
 
 from __future__ import annotations
@@ -12,19 +13,18 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlsplit
 
-_REQUEST = bytes.fromhex("0000000804d2162f")
-"""What a client says first that wants TLS: a length of 8, and 80877103."""
+_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+"""What a client of PostgreSQL says first that wants TLS: a length of 8, and 80877103."""
 
 
 class TlsProxy:
     """Serves each connection with the context that it has at that moment."""
 
-    def __init__(self, database: str, context: ssl.SSLContext | None) -> None:
-        parts = urlsplit(database)
-        assert parts.hostname is not None
-        assert parts.port is not None
-        self._database = parts
-        self._target = (parts.hostname, parts.port)
+    def __init__(self, target: str, context: ssl.SSLContext | None, request: bytes = b"") -> None:
+        """`target` is host:port; `request` is how clients ask for TLS, where they do it in the clear."""
+        host, _, port = target.partition(":")
+        self._target = (host, int(port))
+        self._request = request
         self.context = context
         self.port = 0
         self.versions = list[str | None]()
@@ -33,17 +33,16 @@ class TlsProxy:
         """The serial numbers of the certificates that those clients showed."""
         self._tasks = set[asyncio.Task[None]]()
 
-    def url(self, query: str, host: str = "localhost") -> str:
-        """The address of the database through this proxy."""
-        user = self._database.netloc.rpartition("@")[0]
-        return self._database._replace(netloc=f"{user}@{host}:{self.port}", query=query).geturl()
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[TlsProxy]:
+    async def running(self) -> AsyncIterator[None]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         try:
-            yield self
+            yield
         finally:
             server.close()
             self.cut()
@@ -62,10 +61,10 @@ class TlsProxy:
         # A cancelled task of a server is complained about, so it ends here instead.
         ended = (OSError, asyncio.IncompleteReadError, asyncio.CancelledError)
         with contextlib.closing(writer), contextlib.suppress(*ended):
-            if await reader.readexactly(len(_REQUEST)) != _REQUEST or self.context is None:
+            if await reader.readexactly(len(self._request)) != self._request or self.context is None:
                 writer.write(b"N")
                 return
-            writer.write(b"S")
+            writer.write(b"S" if self._request else b"")
             client = _TlsEnd(self.context, reader, writer)
             await client.shake_hands()
             self.versions.append(client.version)
@@ -84,6 +83,19 @@ class TlsProxy:
             finally:
                 for pipe in pipes:
                     pipe.cancel()
+
+
+class DatabaseProxy(TlsProxy):
+    """The same before a PostgreSQL."""
+
+    def __init__(self, database: str, context: ssl.SSLContext | None) -> None:
+        self._database = urlsplit(database)
+        super().__init__(self._database.netloc.rpartition("@")[2], context, _SSL_REQUEST)
+
+    def url(self, query: str, host: str = "localhost") -> str:
+        """The address of the database through this proxy."""
+        user = self._database.netloc.rpartition("@")[0]
+        return self._database._replace(netloc=f"{user}@{host}:{self.port}", query=query).geturl()
 
 
 class _TlsEnd:
