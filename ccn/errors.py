@@ -61,6 +61,7 @@
     │   └── PromptRefused          because of what was asked
     ├── SigningRefused             this node's key or its memory of what it signed cannot be relied on
     ├── SchemaRefused              the database's schema and this version of CCN do not fit
+    ├── ProtocolUnsupported        the rules of the cluster name a protocol that this program does not speak
     ├── StoreBroken                a constraint or statement failed that never should: a defect, or worse
     ├── NodeFailed                 a node could not start, or a part of it died
     └── EmbeddedFailed             a local service could not be started or did not stay up
@@ -321,6 +322,10 @@ class PeerRefused(CCNError):
 
 class SigningRefused(CCNError):
     """Do not force it: a node that guesses what it signed could contradict itself."""
+
+
+class ProtocolUnsupported(CCNError):
+    """Run a program that speaks the protocol in force; this one takes no part in the cluster."""
 
 
 class SchemaRefused(CCNError):

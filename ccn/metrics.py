@@ -51,6 +51,16 @@ _build = prometheus_client.Gauge(
     ("node", "version"),
     registry=registry,
 )
+_protocol = prometheus_client.Gauge(
+    "ccn_protocol",
+    "The protocol in force, 0 while it is not known. Alarming: nodes that disagree for a minute.",
+    registry=registry,
+)
+_protocol_supported = prometheus_client.Gauge(
+    "ccn_protocol_supported",
+    "Whether this program speaks the protocol in force. Alarming: 0, this node takes no part in rounds.",
+    registry=registry,
+)
 
 _certificate_days = prometheus_client.Gauge(
     "ccn_certificate_days_left",
@@ -261,6 +271,12 @@ def set_certificate_days_left(link: str, days: float) -> None:
 def set_certificate_refused(link: str, *, refused: bool) -> None:
     """Show whether the files of a link were refused when they were last read."""
     _certificate_refused.labels(link).set(refused)
+
+
+def set_protocol(in_force: int | None, *, supported: bool) -> None:
+    """Show which protocol is in force, and whether this program speaks it."""
+    _protocol.set(in_force or 0)
+    _protocol_supported.set(supported)
 
 
 def count_sign_in(*, succeeded: bool) -> None:

@@ -79,6 +79,7 @@ MISSING = -1  # a score that could not be observed
 AXES = 16
 BLOCK_LIMIT = 10_000
 VALIDATOR_LIMIT = 64
+PROTOCOL = 2  # the highest that this verifier knows
 _ROSTER_ROW = struct.Struct(">16sq16i")  # instance, epoch, scores
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,198}[A-Za-z0-9])?")
@@ -128,6 +129,10 @@ def run() -> None:
     sys.exit(main())
 
 
+class ProtocolError(Exception):
+    """The record goes on in a way that this verifier is too old to judge."""
+
+
 class RecordError(Exception):
     """Something in the record is impossible; the message says what."""
 
@@ -158,7 +163,7 @@ def verify(
     try:
         read_record(audit, record, workers)
         audit.finish()
-    except RecordError as refused:
+    except (RecordError, ProtocolError) as refused:
         audit.findings.invalid = f"line {audit.number}: {refused}"
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         # The line has another shape than an export gives it. Lines of the right shape never come here:
@@ -778,6 +783,11 @@ class VotingRules:
     def owned(self) -> bool:
         """Whether a median weighs owners alike. By the first rules it weighed instances, or nodes."""
         return bool(self.parameters.get("weighing") == "owners")
+
+    @property
+    def protocol(self) -> int:
+        """What the nodes speak. The first one is not named."""
+        return int(self.parameters.get("protocol", 1))
 
     @property
     def liars(self) -> int:
@@ -1865,7 +1875,8 @@ def parse_rules(validators: Any, parameters: Any) -> VotingRules:
 
     record: "a list of `[node, key]` with the Ed25519 key in hex, ascending by node, no key twice, 1 to 64
     of them (from 4 if faults are byzantine)"
-    record: "`weighing`: where `v` is 2, `owners`; where it is 1 there is none, and instances are weighed"
+    record: "`weighing`: where `v` is 2 or 3, `owners`; where it is 1 there is none, and instances are
+    weighed; `protocol`: where `v` is 3, the number of the protocol in force, at least 2; elsewhere it is 1"
     """
     validators_body = encode_canonical(validators)
     parameters_body = encode_canonical(parameters)
@@ -1887,8 +1898,16 @@ def parse_rules(validators: Any, parameters: Any) -> VotingRules:
         or type(parameters.get("tolerance")) is not int
     ):
         raise RecordError("these are no parameters")
-    if (parameters.get("v"), parameters.get("weighing")) not in {(1, None), (2, "owners")}:
+    protocol = parameters.get("protocol")
+    if type(protocol) is int and protocol > PROTOCOL:
+        raise ProtocolError(
+            f"the nodes speak protocol {protocol}, and this verifier knows up to {PROTOCOL}"
+        )
+    if (parameters.get("v"), parameters.get("weighing")) not in {(1, None), (2, "owners"), (3, "owners")}:
         raise RecordError("what these parameters weigh is not known")
+    named = type(protocol) is int and protocol > 1
+    if named is not (parameters["v"] == 3) or (protocol is not None and not named):
+        raise RecordError("these parameters do not name the protocol as their version does")
     least = 4 if parameters["faults"] == "byzantine" else 1
     if not least <= len(names) <= VALIDATOR_LIMIT:
         raise RecordError(f"{len(names)} validators are too few or too many")
@@ -2091,7 +2110,7 @@ def _check_rules_wanted(
     """Check that a block changes the rules only to those that enough nodes want.
 
     Rule 7: "Rules change only to what a quorum of the reports wanted, and `next_validators`,
-    `next_parameters` are theirs."
+    `next_parameters` are theirs. A higher protocol is wanted by all validators, and none is lower."
     """
     try:
         following = parse_new_rules(block)
@@ -2100,8 +2119,11 @@ def _check_rules_wanted(
         return
     if following is not None:
         wanted = sum(report["wants"] == following.hash().hex() for report in reports)
-        if wanted < rules.quorum or following.hash() == rules.hash():
-            yield f"changes the rules, but only {wanted} of {rules.quorum} nodes wanted these"
+        needed = len(rules.keys) if following.protocol > rules.protocol else rules.quorum
+        if wanted < needed or following.hash() == rules.hash():
+            yield f"changes the rules, but only {wanted} of {needed} nodes wanted these"
+        if following.protocol < rules.protocol:
+            yield f"goes back from protocol {rules.protocol} to {following.protocol}"
     following = following or rules
     next_rules = block.header["next_validators"], block.header["next_parameters"]
     if next_rules != (following.validators_hash.hex(), following.parameters_hash.hex()):

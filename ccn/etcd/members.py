@@ -9,16 +9,18 @@ read from here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import orjson
 import structlog
 
 from ccn import errors
-from ccn.core.identity.registration import Registration, ShownRegistration
+from ccn.core.chain.protocol import ProtocolRange
+from ccn.core.identity.registration import ProgramNotice, Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
 from ccn.etcd import changes
@@ -40,6 +42,7 @@ async def register_node(
     registration: Signed[Registration],
     believed: Callable[[ShownRegistration], bool],
     *,
+    program: Signed[ProgramNotice] | None = None,
     prefix: str = PREFIX,
 ) -> None:
     """Show a registration until the session ends.
@@ -55,12 +58,12 @@ async def register_node(
         entry = await client.get_entry(f"{prefix}{node}")
         shown = _shown_from_entry(entry, prefix) if entry else None
         if shown is not None:
-            if shown.said == registration and shown.lease == session.lease:
+            if (shown.said, shown.program, shown.lease) == (registration, program, session.lease):
                 return
             _check_ours(shown, registration.statement, believed)
         with contextlib.suppress(errors.OutcomeUnknown):
             modified = entry.modified if entry else 0
-            value = registration_to_bytes(registration)
+            value = registration_to_bytes(registration, program)
             result = await client.put_entry(
                 f"{prefix}{node}", value, lease=session.lease, if_modified=modified
             )
@@ -107,8 +110,10 @@ def _registrations_from_snapshot(snapshot: EtcdSnapshot, prefix: str) -> tuple[S
     return tuple(shown for found in snapshot.entries if (shown := _shown_from_entry(found, prefix)))
 
 
-def registration_to_bytes(registration: Signed[Registration]) -> bytes:
-    """Write a registration as JSON. Versions without signatures read the fields that they know."""
+def registration_to_bytes(
+    registration: Signed[Registration], program: Signed[ProgramNotice] | None = None
+) -> bytes:
+    """Write a registration as JSON. Programs from before some of its fields read those that they know."""
     own = registration.statement
     return orjson.dumps(
         {
@@ -121,16 +126,27 @@ def registration_to_bytes(registration: Signed[Registration]) -> bytes:
             "life": str(own.life),
             "lease": f"{own.lease:016x}",
             "signature": registration.signature.hex(),
+            **({} if program is None else {"program": _program_to_json(program)}),
         }
     )
+
+
+def _program_to_json(program: Signed[ProgramNotice]) -> dict[str, object]:
+    own = program.statement
+    return {
+        "version": own.version,
+        "protocol": [own.spoken.lowest, own.spoken.highest],
+        "signature": program.signature.hex(),
+    }
 
 
 def _shown_from_entry(entry: EtcdEntry, prefix: str) -> ShownRegistration | None:
     """Read what is shown. None for what no version of CCN signed: a stranger's key must not stop a node."""
     try:
-        return ShownRegistration(
-            entry.key.removeprefix(prefix), entry.lease, _registration_from_bytes(entry.value)
-        )
+        fields = _parse_fields(entry.value)
+        said = _registration_from_fields(fields)
+        name = entry.key.removeprefix(prefix)
+        return ShownRegistration(name, entry.lease, said, _program_from_fields(fields, said.statement))
     except (ValueError, KeyError, TypeError, errors.InputInvalid) as strange:
         _log_once(entry.key[:200], str(strange)[:200])
         return None
@@ -141,10 +157,26 @@ def _log_once(key: str, reason: str) -> None:
     log.info("etcd registration not readable", key=key, reason=reason)
 
 
-def _registration_from_bytes(value: bytes) -> Signed[Registration]:
+def _parse_fields(value: bytes) -> Mapping[str, Any]:
     if len(value) > VALUE_LIMIT:
         raise errors.InputInvalid(f"a registration has at most {VALUE_LIMIT} bytes")
-    fields = orjson.loads(value)
+    fields: Mapping[str, Any] = orjson.loads(value)
+    return fields
+
+
+def _program_from_fields(fields: Mapping[str, Any], own: Registration) -> Signed[ProgramNotice] | None:
+    """Read what a node says of its program. What cannot be read is as if it said nothing."""
+    try:
+        told = fields["program"]
+        lowest, highest = told["protocol"]
+        spoken = ProtocolRange(lowest, highest)
+        notice = ProgramNotice(own.cluster, own.node, own.life, own.lease, told["version"], spoken)
+        return Signed(notice, bytes.fromhex(told["signature"]))
+    except (ValueError, KeyError, TypeError, errors.InputInvalid):
+        return None
+
+
+def _registration_from_fields(fields: Mapping[str, Any]) -> Signed[Registration]:
     own = Registration(
         UUID(fields["cluster"]),
         NodeId(fields["node"]),

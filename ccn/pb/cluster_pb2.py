@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63\x63n/pb/cluster.proto\x12\x06\x63\x63n.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n\rStatusRequest\"\xc1\x01\n\x0cStatusAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x1b\n\x05nodes\x18\x02 \x03(\x0b\x32\x0c.ccn.v1.Seat\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x13\n\x06height\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06quorum\x18\x06 \x01(\r\x12\x10\n\x08unsealed\x18\x07 \x01(\x04\x12\x15\n\rdatabase_mode\x18\x08 \x01(\t\x12\x0f\n\x07stopped\x18\t \x01(\tB\t\n\x07_height\"T\n\x04Seat\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05votes\x18\x02 \x01(\x08\x12\x0c\n\x04here\x18\x03 \x01(\x08\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\"2\n\x12WatchRoundsRequest\x12\x12\n\x05\x61\x66ter\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x08\n\x06_after\"\xf3\x01\n\x05Round\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x11\n\tcommitted\x18\x03 \x01(\x08\x12\x13\n\x06height\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06leader\x18\x06 \x01(\t\x12\x0c\n\x04hash\x18\x07 \x01(\t\x12\x0e\n\x06leaves\x18\x08 \x01(\x04\x12\r\n\x05votes\x18\t \x03(\t\x12%\n\ncharacters\x18\n \x03(\x0b\x32\x11.ccn.v1.Agreement\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_height\"U\n\tAgreement\x12\x11\n\tcharacter\x18\x01 \x01(\t\x12\x11\n\tinstances\x18\x02 \x01(\r\x12\x10\n\x08outliers\x18\x03 \x01(\r\x12\x10\n\x08\x64isputed\x18\x04 \x01(\r\",\n\x11\x46orceRoundRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\"b\n\x10\x46orceRoundAnswer\x12\x11\n\tcommitted\x18\x01 \x01(\x08\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05votes\x18\x05 \x03(\t2\xbf\x01\n\x07\x43luster\x12\x35\n\x06Status\x12\x15.ccn.v1.StatusRequest\x1a\x14.ccn.v1.StatusAnswer\x12:\n\x0bWatchRounds\x12\x1a.ccn.v1.WatchRoundsRequest\x1a\r.ccn.v1.Round0\x01\x12\x41\n\nForceRound\x12\x19.ccn.v1.ForceRoundRequest\x1a\x18.ccn.v1.ForceRoundAnswerB\'\n\x06\x63\x63n.v1P\x01Z\x0c\x63\x63n/v1;ccnv1\xa2\x02\x03\x43\x43N\xaa\x02\x06\x43\x63n.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63\x63n/pb/cluster.proto\x12\x06\x63\x63n.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n\rStatusRequest\"\xd3\x01\n\x0cStatusAnswer\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x1b\n\x05nodes\x18\x02 \x03(\x0b\x32\x0c.ccn.v1.Seat\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x13\n\x06height\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06quorum\x18\x06 \x01(\r\x12\x10\n\x08unsealed\x18\x07 \x01(\x04\x12\x15\n\rdatabase_mode\x18\x08 \x01(\t\x12\x0f\n\x07stopped\x18\t \x01(\t\x12\x10\n\x08protocol\x18\n \x01(\rB\t\n\x07_height\"\xa9\x01\n\x04Seat\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\r\n\x05votes\x18\x02 \x01(\x08\x12\x0c\n\x04here\x18\x03 \x01(\x08\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x17\n\x0flowest_protocol\x18\x07 \x01(\r\x12\x18\n\x10highest_protocol\x18\x08 \x01(\r\x12\x0f\n\x07outside\x18\t \x01(\x08\"2\n\x12WatchRoundsRequest\x12\x12\n\x05\x61\x66ter\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\x08\n\x06_after\"\xf3\x01\n\x05Round\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x11\n\tcommitted\x18\x03 \x01(\x08\x12\x13\n\x06height\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06leader\x18\x06 \x01(\t\x12\x0c\n\x04hash\x18\x07 \x01(\t\x12\x0e\n\x06leaves\x18\x08 \x01(\x04\x12\r\n\x05votes\x18\t \x03(\t\x12%\n\ncharacters\x18\n \x03(\x0b\x32\x11.ccn.v1.Agreement\x12&\n\x02\x61t\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_height\"U\n\tAgreement\x12\x11\n\tcharacter\x18\x01 \x01(\t\x12\x11\n\tinstances\x18\x02 \x01(\r\x12\x10\n\x08outliers\x18\x03 \x01(\r\x12\x10\n\x08\x64isputed\x18\x04 \x01(\r\",\n\x11\x46orceRoundRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\"b\n\x10\x46orceRoundAnswer\x12\x11\n\tcommitted\x18\x01 \x01(\x08\x12\x0e\n\x06height\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05votes\x18\x05 \x03(\t2\xbf\x01\n\x07\x43luster\x12\x35\n\x06Status\x12\x15.ccn.v1.StatusRequest\x1a\x14.ccn.v1.StatusAnswer\x12:\n\x0bWatchRounds\x12\x1a.ccn.v1.WatchRoundsRequest\x1a\r.ccn.v1.Round0\x01\x12\x41\n\nForceRound\x12\x19.ccn.v1.ForceRoundRequest\x1a\x18.ccn.v1.ForceRoundAnswerB\'\n\x06\x63\x63n.v1P\x01Z\x0c\x63\x63n/v1;ccnv1\xa2\x02\x03\x43\x43N\xaa\x02\x06\x43\x63n.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_start=65
   _globals['_STATUSREQUEST']._serialized_end=80
   _globals['_STATUSANSWER']._serialized_start=83
-  _globals['_STATUSANSWER']._serialized_end=276
-  _globals['_SEAT']._serialized_start=278
-  _globals['_SEAT']._serialized_end=362
-  _globals['_WATCHROUNDSREQUEST']._serialized_start=364
-  _globals['_WATCHROUNDSREQUEST']._serialized_end=414
-  _globals['_ROUND']._serialized_start=417
-  _globals['_ROUND']._serialized_end=660
-  _globals['_AGREEMENT']._serialized_start=662
-  _globals['_AGREEMENT']._serialized_end=747
-  _globals['_FORCEROUNDREQUEST']._serialized_start=749
-  _globals['_FORCEROUNDREQUEST']._serialized_end=793
-  _globals['_FORCEROUNDANSWER']._serialized_start=795
-  _globals['_FORCEROUNDANSWER']._serialized_end=893
-  _globals['_CLUSTER']._serialized_start=896
-  _globals['_CLUSTER']._serialized_end=1087
+  _globals['_STATUSANSWER']._serialized_end=294
+  _globals['_SEAT']._serialized_start=297
+  _globals['_SEAT']._serialized_end=466
+  _globals['_WATCHROUNDSREQUEST']._serialized_start=468
+  _globals['_WATCHROUNDSREQUEST']._serialized_end=518
+  _globals['_ROUND']._serialized_start=521
+  _globals['_ROUND']._serialized_end=764
+  _globals['_AGREEMENT']._serialized_start=766
+  _globals['_AGREEMENT']._serialized_end=851
+  _globals['_FORCEROUNDREQUEST']._serialized_start=853
+  _globals['_FORCEROUNDREQUEST']._serialized_end=897
+  _globals['_FORCEROUNDANSWER']._serialized_start=899
+  _globals['_FORCEROUNDANSWER']._serialized_end=997
+  _globals['_CLUSTER']._serialized_start=1000
+  _globals['_CLUSTER']._serialized_end=1191
 # @@protoc_insertion_point(module_scope)

@@ -14,7 +14,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusAnswer(_message.Message):
-    __slots__ = ("node", "nodes", "leader", "term", "height", "quorum", "unsealed", "database_mode", "stopped")
+    __slots__ = ("node", "nodes", "leader", "term", "height", "quorum", "unsealed", "database_mode", "stopped", "protocol")
     NODE_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class StatusAnswer(_message.Message):
     UNSEALED_FIELD_NUMBER: _ClassVar[int]
     DATABASE_MODE_FIELD_NUMBER: _ClassVar[int]
     STOPPED_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     node: str
     nodes: _containers.RepeatedCompositeFieldContainer[Seat]
     leader: str
@@ -33,21 +34,30 @@ class StatusAnswer(_message.Message):
     unsealed: int
     database_mode: str
     stopped: str
-    def __init__(self, node: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Seat, _Mapping]]] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., height: _Optional[int] = ..., quorum: _Optional[int] = ..., unsealed: _Optional[int] = ..., database_mode: _Optional[str] = ..., stopped: _Optional[str] = ...) -> None: ...
+    protocol: int
+    def __init__(self, node: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[Seat, _Mapping]]] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., height: _Optional[int] = ..., quorum: _Optional[int] = ..., unsealed: _Optional[int] = ..., database_mode: _Optional[str] = ..., stopped: _Optional[str] = ..., protocol: _Optional[int] = ...) -> None: ...
 
 class Seat(_message.Message):
-    __slots__ = ("node", "votes", "here", "draining", "address")
+    __slots__ = ("node", "votes", "here", "draining", "address", "version", "lowest_protocol", "highest_protocol", "outside")
     NODE_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
     HERE_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    OUTSIDE_FIELD_NUMBER: _ClassVar[int]
     node: str
     votes: bool
     here: bool
     draining: bool
     address: str
-    def __init__(self, node: _Optional[str] = ..., votes: _Optional[bool] = ..., here: _Optional[bool] = ..., draining: _Optional[bool] = ..., address: _Optional[str] = ...) -> None: ...
+    version: str
+    lowest_protocol: int
+    highest_protocol: int
+    outside: bool
+    def __init__(self, node: _Optional[str] = ..., votes: _Optional[bool] = ..., here: _Optional[bool] = ..., draining: _Optional[bool] = ..., address: _Optional[str] = ..., version: _Optional[str] = ..., lowest_protocol: _Optional[int] = ..., highest_protocol: _Optional[int] = ..., outside: _Optional[bool] = ...) -> None: ...
 
 class WatchRoundsRequest(_message.Message):
     __slots__ = ("after",)

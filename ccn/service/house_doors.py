@@ -36,6 +36,8 @@ def assemble_house(node: ServedNode, passwords: Passwords, seen: SeenGateways) -
     """Everything that the doors of this node ask for is done by this node."""
     chosen, membership, instances = node.chosen, node.membership, node.instances
     needed = {"database": lambda: node.database.value("SELECT 1"), "record": node.database.check_fence}
+    if membership is not None:
+        needed["protocol"] = partial(cluster_probes.check_protocol, membership)
     keyring = Keyring(node.database, *_token_identity(chosen, membership), chosen.accounts, clock.utc_now)
     access, requests = house.open_house(node.database)
     loop = ExternalLoop(node.database, node.writer, instances.prompts, instances.scoring, clock.new_id)

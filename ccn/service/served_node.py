@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -13,6 +14,7 @@ from ccn import settings
 from ccn.certificates import identity
 from ccn.certificates.watch import CertificateWatches
 from ccn.core.ids import NodeId
+from ccn.etcd import access
 from ccn.gateway.search_places import Searches
 from ccn.node import assembly
 from ccn.node.assembly import NodeInstances
@@ -25,7 +27,7 @@ from ccn.node.signing import signing_key
 from ccn.node.signing.memory import SigningRight
 from ccn.node.spending.paid_model import PaidModel
 from ccn.peers import client as peers
-from ccn.service import clock, servers
+from ccn.service import clock
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
 
@@ -56,11 +58,7 @@ class ServedNode:
 
 @contextlib.asynccontextmanager
 async def open_membership(
-    chosen: settings.Settings,
-    database: Pool,
-    writer: Writer,
-    right: SigningRight | None,
-    certificates: CertificateWatches,
+    chosen: settings.Settings, database: Pool, writer: Writer, right: SigningRight | None
 ) -> AsyncIterator[Membership | None]:
     """This node's peers and its place in the cluster; none without etcd, which is said aloud."""
     if right is None:
@@ -71,6 +69,7 @@ async def open_membership(
         NodeId(chosen.node.id),
         identity.read_identity(chosen.tls, NodeId(chosen.node.id), clock.utc_now()),
     )
+    access.read_access(chosen.etcd)  # what is wrong with it is said before anything starts
     async with peers.open_client(node, shown) as client:
         here = NodeIdentity(node, right.key.public, right.key.sign, signing_key.check_signature)
         yield Membership(
@@ -79,7 +78,7 @@ async def open_membership(
             writer,
             database,
             client,
-            servers.watch_etcd(chosen.etcd, certificates),
+            partial(access.read_access, chosen.etcd),
             chosen.etcd.lease_ttl_s,
             chosen.cluster,
             clock.now_us,

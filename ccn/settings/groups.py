@@ -11,11 +11,12 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from ccn.core.chain import protocol
 from ccn.settings.fields import Names, Seconds, SettingsGroup
-from ccn.settings.links import DoorTls, ServerTls
+from ccn.settings.links import DoorTls
 
 
-class DatabaseSettings(ServerTls):
+class DatabaseSettings(SettingsGroup):
     """PostgreSQL, the one place where things survive."""
 
     url: SecretStr = Field(
@@ -53,18 +54,22 @@ class DatabaseSettings(ServerTls):
         """A database that a command was told about, with the defaults for all else."""
         return cls(url=SecretStr(url), pool_size=pool_size)
 
-    def with_url(self, url: str) -> DatabaseSettings:
-        """The same for another URL."""
-        return self.model_copy(update={"url": SecretStr(url)})
 
-
-class EtcdSettings(ServerTls):
+class EtcdSettings(SettingsGroup):
     """etcd, which only tells who is here and who leads."""
 
     endpoints: Names = Field(
         default=(),
         description="host:port of each member, or https://host:port for TLS, separated by commas.",
     )
+    ca: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of etcd's certificates; with it, TLS is used.",
+    )
+    certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate that this node shows to etcd."
+    )
+    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
     user: str = Field(default="", description="The user of etcd, if it asks for one.")
     password: SecretStr = Field(default=SecretStr(""), description="The password of that user.")
     lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")
@@ -212,6 +217,13 @@ class ClusterSettings(SettingsGroup):
         default="tier-1/v1",
         min_length=1,
         description="The scorer whose vectors the nodes agree on: tier-0/v1, tier-1/v1 or tier-2.",
+    )
+    protocol: int = Field(
+        default=protocol.SHARED,
+        ge=1,
+        le=protocol.SPOKEN.highest,
+        description="The protocol that this node wants once all voters speak it. A higher one than the"
+        " release before speaks ends the way back to it.",
     )
     example: bool = Field(
         default=True, description="Whether a database without any character gets the example, Wren."

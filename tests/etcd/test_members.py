@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from ccn import errors
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.identity.registration import Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Signed
 from ccn.etcd import client, members, session
 from ccn.etcd.session import EtcdSession
-from tests.support.core.registrations import HTTP, registration, shown
+from tests.support.core.registrations import HTTP, notice, registration, shown
 
 if TYPE_CHECKING:
     from tests.support.etcd.servers import Proxy, Server
@@ -51,6 +54,27 @@ async def test_members_come_and_go_with_their_sessions(calm: client.EtcdClient, 
             assert await members.find_registration(calm, NodeId("node-1"), prefix=prefix) == shown(one)
             assert await members.find_registration(calm, NodeId("node-2"), prefix=prefix) is None
         assert await _next(lists) == ()
+
+
+async def test_what_a_program_is_stands_beside_the_registration_and_what_cannot_be_read_is_nothing(
+    calm: client.EtcdClient, prefix: str
+) -> None:
+    async with session.open_session(calm) as held:
+        said, program = _said(held, 1), notice("node-1", held.lease, ProtocolRange(1, 2))
+        await members.register_node(held, said, _believed, program=program, prefix=prefix)
+        assert await members.find_registration(calm, NodeId("node-1"), prefix=prefix) == replace(
+            shown(said), program=program
+        )
+        entry = await calm.get_entry(f"{prefix}node-1")
+        assert entry is not None
+        told = orjson.loads(entry.value)
+        for strange in (None, {}, {**told["program"], "protocol": [2, 1]}, {"protocol": "12"}, [1], "1-2"):
+            value = orjson.dumps({**told, "program": strange})
+            entry = await calm.get_entry(f"{prefix}node-1")
+            assert entry is not None
+            await calm.put_entry(f"{prefix}node-1", value, lease=held.lease, if_modified=entry.modified)
+            found = await members.find_registration(calm, NodeId("node-1"), prefix=prefix)
+            assert found == shown(said), strange
 
 
 async def test_a_member_that_stops_answering_disappears_when_its_lease_lapses(

@@ -36,8 +36,7 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis",),
 }
 """The servers that nodes call, and what they are called where nobody says otherwise."""
-PEERS, DOOR = "peers", "door"
-NODE_LINKS = (PEERS, DOOR, "database", "etcd", "redis")
+PEERS = "peers"
 _CLIENT = "ccn"
 _SECRET, _PUBLIC = 0o600, 0o644
 
@@ -60,7 +59,7 @@ def plan_node(node: NodeId, hosts: Sequence[str]) -> Sequence[LinkCertificate]:
     doors = tuple(dict.fromkeys((*identity.LOOPBACK, *hosts)))
     return (
         LinkCertificate(PEERS, node, identity.certificate_names(node, hosts), LinkUse.BOTH),
-        LinkCertificate(DOOR, node, doors, LinkUse.SERVER),
+        LinkCertificate("door", node, doors, LinkUse.SERVER),
         LinkCertificate("database", roles.NODE, (), LinkUse.CLIENT),
         LinkCertificate("etcd", _CLIENT, (), LinkUse.CLIENT),
         LinkCertificate("redis", _CLIENT, (), LinkUse.CLIENT),

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 from ccn import errors
 
@@ -27,12 +26,11 @@ class NodePorts:
 
     http: int
     grpc: int
-    scheme: Literal["http", "https"] = "http"
 
     @property
     def url(self) -> str:
         """Of HTTP."""
-        return f"{self.scheme}://{HOST}:{self.http}"
+        return f"http://{HOST}:{self.http}"
 
     @property
     def target(self) -> str:

@@ -46,15 +46,17 @@ def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
 def _print_status(status: dict[str, Any]) -> None:
     console = Console(highlight=False)
     nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("node", "", "votes", "running since", "address"):
+    for heading in ("node", "", "votes", "running since", "version", "speaks", "address"):
         nodes.add_column(heading)
     for node in status["nodes"]:
         presence = "[green]here[/]" if node["here"] else "[red]away[/]"
         presence += ", draining" if node["draining"] else ""
+        presence += ", [red]takes no part[/]" if node.get("outside") else ""
         leads = " (leader)" if node["node"] == status["leader"] else ""
         votes, since = _VOTES[node["votes"]], _format_moment(node.get("since"))
         name, address = printing.escape_markup(node["node"]), printing.escape_markup(node["address"])
-        nodes.add_row(name + leads, presence, votes, since, address)
+        version = printing.escape_markup(node.get("version") or "-")
+        nodes.add_row(name + leads, presence, votes, since, version, _describe_protocols(node), address)
     console.print(nodes)
     for gateway in status.get("gateways", ()):
         name, address = (printing.escape_markup(gateway[each]) for each in ("gateway", "address"))
@@ -66,6 +68,8 @@ def _print_status(status: dict[str, Any]) -> None:
     facts.add_row("height", "not founded yet" if status["height"] is None else str(status["height"]))
     facts.add_row("last round", _describe_round(status["last_round"]))
     facts.add_row("quorum", _describe_quorum(status))
+    if status.get("protocol") is not None:
+        facts.add_row("protocol", f"{status['protocol']}{_describe_raise(status)}")
     facts.add_row("unsealed", f"{status['unsealed']} leaves wait for a block")
     facts.add_row("database", status["database_mode"])
     if status["stopped"]:
@@ -77,6 +81,22 @@ def _print_status(status: dict[str, Any]) -> None:
             "[red]liar[/]", f"{evidence['node']} {verb} two blocks of height {evidence['height']}"
         )
     console.print(facts)
+
+
+def _describe_protocols(node: dict[str, Any]) -> str:
+    spoken = node.get("protocol")
+    if spoken is None:
+        return "-"
+    return "-".join(str(each) for each in sorted(set(spoken)))
+
+
+def _describe_raise(told: dict[str, Any]) -> str:
+    """Whether all voters speak a higher one by now."""
+    spoken = [node.get("protocol") for node in told["nodes"] if node["votes"]]
+    if not spoken or None in spoken:
+        return ""
+    highest = min(each[1] for each in spoken)
+    return f", all voters speak {highest}" if highest > told["protocol"] else ""
 
 
 def _describe_round(last: dict[str, Any] | None) -> str:

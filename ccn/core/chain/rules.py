@@ -5,12 +5,13 @@ agreed with itself. Genesis names the first list. A block can name a later list,
 signed the block. The later list is in force from the next block on. Parameters change the same way, because
 the drift tolerance, the smoothing of the vectors and the scorer only have a meaning together. What weighs
 the same in a median is a parameter as well. Clusters of the first version weighed instances. They change to
-owners with a block as soon as a quorum of their nodes wants it.
+owners with a block as soon as a quorum of their nodes wants it. The protocol in force is a parameter, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -18,7 +19,8 @@ from functools import lru_cache
 from ccn import errors
 from ccn.core import ids
 from ccn.core.axes import UNIT
-from ccn.core.chain import quorum
+from ccn.core.chain import protocol, quorum
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.quorum import FaultModel
 from ccn.core.ids import NodeId
 from ccn.core.ledger import commitment
@@ -64,6 +66,8 @@ class Parameters:
     limit_ms: int = 5_000
     clock_ms: int = 2_000
     weighing: Weighing = Weighing.OWNERS
+    protocol: int = 1
+    """What the nodes say to each other. Only a higher one than the first is named in the record."""
 
     def __post_init__(self) -> None:
         """Refuse values with which no round can be held."""
@@ -73,6 +77,10 @@ class Parameters:
             raise errors.InputInvalid("tolerance and smoothing lie between 0 and a million millionths")
         if not all(0 < ms <= _DAY_MS for ms in (self.interval_ms, self.limit_ms, self.clock_ms)):
             raise errors.InputInvalid("interval, limit and clock tolerance lie between 1 ms and a day")
+        if not 1 <= self.protocol <= protocol.LIMIT:
+            raise errors.InputInvalid(f"{self.protocol} is the number of no protocol")
+        if self.protocol > 1 and self.weighing is Weighing.INSTANCES:
+            raise errors.InputInvalid("only clusters of the first protocol weigh instances")
 
     def body(self) -> bytes:
         """Return their canonical bytes. Those of the first version do not say what is weighed."""
@@ -89,6 +97,8 @@ class Parameters:
         }
         if self.weighing is not Weighing.INSTANCES:
             fields = {**fields, "v": 2, "weighing": self.weighing.value}
+        if self.protocol > 1:
+            fields = {**fields, "v": 3, "protocol": self.protocol}
         return commitment.encode_canonical(fields)
 
 
@@ -134,6 +144,17 @@ class Rules:
         """Return these rules with the weighing of this version of CCN."""
         return replace(self, parameters=replace(self.parameters, weighing=Weighing.OWNERS))
 
+    def with_protocol(self, spoken: Mapping[NodeId, ProtocolRange], wish: int) -> Rules:
+        """Return these rules with the highest protocol up to the wished one that every validator speaks.
+
+        `spoken` has the nodes that are present under the keys they vote with. A protocol never goes down.
+        """
+        ranges = [spoken.get(validator.node) for validator in self.validators]
+        highest = min([wish, *(one.highest if one else 0 for one in ranges)])
+        if highest <= self.parameters.protocol or not all(one and highest in one for one in ranges):
+            return self
+        return replace(self, parameters=replace(self.parameters, protocol=highest))
+
     def key_of(self, node: NodeId) -> bytes | None:
         """Return the key of a validator, or None if the node is not one."""
         return next((validator.key for validator in self.validators if validator.node == node), None)
@@ -161,14 +182,29 @@ class Rules:
 
 @lru_cache(maxsize=16)  # the same few rules appear in every proposal and beside every block
 def parse_rules(validators: bytes, parameters: bytes) -> Rules:
-    """Read the rules from their two bodies, as the record keeps them. Anything else is refused."""
+    """Read the rules from their two bodies, as the record keeps them. Anything else is refused.
+
+    Rules of a protocol that this program does not speak may say what it cannot read: that is no fault of
+    theirs, and raises `ProtocolUnsupported`.
+    """
     try:
         rules = Rules(_parse_validators(validators), _parse_parameters(parameters))
+        if (rules.validators_body(), rules.parameters_body()) == (validators, parameters):
+            return rules
+        reason = ""
     except ValueError as refused:
-        raise errors.InputInvalid(f"these are not the rules of a cluster: {refused}") from None
-    if (rules.validators_body(), rules.parameters_body()) != (validators, parameters):
-        raise errors.InputInvalid("these are not the rules of a cluster")
-    return rules
+        reason = f": {refused}"
+    except errors.InputInvalid:
+        _refuse_unspoken(parameters)
+        raise
+    _refuse_unspoken(parameters)
+    raise errors.InputInvalid(f"these are not the rules of a cluster{reason}")
+
+
+def _refuse_unspoken(parameters: bytes) -> None:
+    match commitment.parse_canonical(parameters):
+        case {"kind": "parameters", "protocol": int(named)} if named not in protocol.SPOKEN:
+            raise errors.ProtocolUnsupported(protocol.describe_gap(named, protocol.SPOKEN))
 
 
 def _parse_validators(body: bytes) -> tuple[Validator, ...]:
@@ -198,6 +234,9 @@ def _parse_parameters(body: bytes) -> Parameters:
             **others,
         }:
             weighing = Weighing(str(others.get("weighing", Weighing.INSTANCES.value)))
+            named = others.get("protocol", 1)
+            if type(named) is not int:
+                raise errors.InputInvalid("a protocol is a number")
             limits = tolerance, smoothing, interval_ms, limit_ms, clock_ms
-            return Parameters(scorer, FaultModel(faults), *limits, weighing)
+            return Parameters(scorer, FaultModel(faults), *limits, weighing, named)
     raise errors.InputInvalid("these are not the parameters of a cluster")

@@ -6,6 +6,9 @@ cluster, the lease it stands under and the life of the node. A life is a random 
 each time a node enrols. Only the newest counts, so an old address cannot be shown again.
 
 The chain says which key belongs to a node that votes; for other nodes the register in the database does.
+
+What a node's program is and speaks stands beside the registration, signed by itself: programs from before
+check the bytes of a registration as they know them, and pass over what they do not.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from uuid import UUID
 
 from ccn import errors
 from ccn.core import ids
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.rules import Rules
 from ccn.core.identity.revocation import Revocation
 from ccn.core.ids import NodeId
@@ -26,6 +30,7 @@ from ccn.core.ledger.signed import Check, Signed
 ADDRESS_LIMIT = 300
 _KEY_BYTES = 32
 _HTTP = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+")
+_VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,60}")
 _GRPC = re.compile(r"[A-Za-z0-9._-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 
 
@@ -73,12 +78,47 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramNotice:
+    """What a node says of its program, for one registration: which release it is, and what it speaks."""
+
+    cluster: UUID
+    node: NodeId
+    life: UUID
+    lease: int
+    version: str
+    spoken: ProtocolRange
+
+    def __post_init__(self) -> None:
+        """Refuse what no node says."""
+        ids.check_name(self.node, "node")
+        if not _VERSION.fullmatch(self.version):
+            raise errors.InputInvalid("this is not the version of a program")
+
+    def signed_bytes(self) -> bytes:
+        """What is signed."""
+        return signed.statement_bytes(
+            "program",
+            {
+                "cluster": str(self.cluster),
+                "highest": self.spoken.highest,
+                "lease": f"{self.lease:016x}",
+                "life": str(self.life),
+                "lowest": self.spoken.lowest,
+                "node": self.node,
+                "version": self.version,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ShownRegistration:
     """A registration as it stands in etcd: under whose name, guarded by which lease, and what it claims."""
 
     name: str
     lease: int
     said: Signed[Registration]
+    program: Signed[ProgramNotice] | None = None
+    """None if it says nothing of its program, or what cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +156,17 @@ def find_doubt(shown: ShownRegistration, register: NodeRegister, check: Check) -
         if not holds:
             return reason
     return "" if shown.said.is_signed_by(enrolled.key, check) else "its signature is false"
+
+
+def find_program(shown: ShownRegistration, check: Check) -> ProgramNotice | None:
+    """Return what a node that is believed says of its program, if it says so now and with the same key."""
+    registration, notice = shown.said.statement, shown.program
+    if notice is None or not notice.is_signed_by(registration.key, check):
+        return None
+    said = notice.statement
+    own = said.cluster, said.node, said.life, said.lease
+    is_own = own == (registration.cluster, registration.node, registration.life, registration.lease)
+    return said if is_own else None
 
 
 def key_of(node: NodeId, register: NodeRegister, rules: Rules | None) -> bytes | None:

@@ -68,8 +68,13 @@ def _examine_instances(report: Report, rules: Rules) -> Refusal | None:
 def elect_rules(reports: Sequence[Report], rules: Rules, wanted: Rules) -> Rules:
     """The rules for the next block: the wanted ones if a quorum wants just those, or else the present.
 
-    Other parameters need all who report: a node that is too old to know them could not go on.
+    Other parameters need all who report: a node that is too old to know them could not go on. A higher
+    protocol needs all validators, whether they report or not; there is no way back to a lower one.
     """
-    ayes = sum(report.wants == wanted.hash() for report in reports)
-    all_of_them = len(reports) if wanted.parameters != rules.parameters else 0
-    return wanted if ayes >= max(rules.quorum, all_of_them) else rules
+    before, after = rules.parameters, wanted.parameters
+    if after.protocol < before.protocol:
+        return rules
+    needed = len(rules.validators) if after.protocol > before.protocol else rules.quorum
+    if after != before:
+        needed = max(needed, len(reports))
+    return wanted if sum(report.wants == wanted.hash() for report in reports) >= needed else rules

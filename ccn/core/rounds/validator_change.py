@@ -9,10 +9,12 @@ sealed: afterwards nobody takes its reports any more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from ccn import errors
+from ccn.core.chain import protocol
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.rules import Rules, Validator
 from ccn.core.ids import NodeId
 from ccn.core.rounds.refusal import Reason, Refusal
@@ -41,6 +43,8 @@ class ClusterView:
     draining: frozenset[NodeId] = frozenset()
     instances: int = 0
     unsealed: int = 0
+    spoken: Mapping[NodeId, ProtocolRange] = field(default_factory=dict)
+    """Which protocols the programs of the present nodes speak."""
 
 
 def apply_change(
@@ -68,6 +72,9 @@ def _add_validator(node: NodeId, rules: Rules, seen: ClusterView) -> Rules | Ref
         return _refuse_change(f"{node} votes with another key: remove it first, then add it")
     if key is None:
         return _refuse_change(f"{node} is not here: start it, and add it when `ccn status` shows it")
+    in_force, spoken = rules.parameters.protocol, seen.spoken.get(node, protocol.FIRST)
+    if in_force not in spoken:
+        return _refuse_change(f"{node} cannot follow: {protocol.describe_gap(in_force, spoken)}")
     return _with_validators(rules, [*rules.validators, Validator(node, key)])
 
 

@@ -94,6 +94,10 @@ def _status_to_pb(status: ClusterStatus) -> pb.StatusAnswer:
                 here=seat.here,
                 draining=seat.draining,
                 address=seat.address,
+                version=seat.version,
+                lowest_protocol=seat.spoken.lowest if seat.spoken else 0,
+                highest_protocol=seat.spoken.highest if seat.spoken else 0,
+                outside=seat.outside,
             )
             for seat in status.nodes
         ],
@@ -104,6 +108,7 @@ def _status_to_pb(status: ClusterStatus) -> pb.StatusAnswer:
         unsealed=status.unsealed,
         database_mode=status.database_mode,
         stopped=status.stopped,
+        protocol=status.protocol or 0,
     )
 
 

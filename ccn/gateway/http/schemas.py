@@ -65,6 +65,17 @@ class StatusSeat(Schema):
     since: datetime | None = Field(
         default=None, description="When its process started; null while it is away."
     )
+    version: str = Field(
+        default="", description="The release of its program; empty while it is away or if it is too old."
+    )
+    protocol: tuple[int, int] | None = Field(
+        default=None,
+        description="The lowest and the highest protocol that its program speaks; null while it is away.",
+        examples=[[1, 2]],
+    )
+    outside: bool = Field(
+        default=False, description="Whether it is here and takes no part in rounds.", examples=[False]
+    )
 
 
 class StatusRound(Schema):
@@ -123,6 +134,10 @@ class StatusAnswer(Schema):
         default=(), description="The gateways that the answering node heard of within the last seconds."
     )
     led_since: datetime | None = Field(default=None, description="When the leader began its term.")
+    protocol: int | None = Field(
+        default=None,
+        description="The protocol in force; null while the answering node does not know the rules.",
+    )
     model: StatusRetry | None = Field(
         default=None,
         description="The next try of a failed call to the model; null while no call waits for one.",

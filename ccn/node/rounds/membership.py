@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ccn import errors
-from ccn.core.chain import quorum
+from ccn.core.chain import protocol, quorum
 from ccn.core.chain.block import Tip
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.roster import Roster
 from ccn.core.chain.rules import Parameters, Rules
+from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import SignerState
 from ccn.etcd import client, election
 from ccn.etcd import session as etcd_session
-from ccn.etcd.link import EtcdLink
+from ccn.etcd.access import EtcdAccess
 from ccn.etcd.session import EtcdSession
 from ccn.node.rounds import (
     genesis,
@@ -71,22 +73,27 @@ class Membership:
     """Also tells whether this node made a leaf that has its name."""
     pool: Pool
     peers: PeerClient
-    etcd: EtcdLink
+    load_access: Callable[[], EtcdAccess]
+    """Loads how etcd is reached. It is called for each session, because certificates are renewed."""
     lease_ttl_s: float
     cluster: settings.ClusterSettings
     now_us: Callable[[], int]
     look_s: float = trust.LOOK_S
     """How often the register of nodes is read."""
+    spoken: ProtocolRange = protocol.SPOKEN
+    """Which protocols this program speaks."""
     voting: Voting | None = None
     presence: Presence = field(init=False)
     """Which nodes are present."""
     opening_voting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Ensures that what this node last signed is opened once."""
+    unreadable: str = ""
+    """Why this program cannot read the rules in force: they are of a protocol that it does not speak."""
 
     def __post_init__(self) -> None:
         """Make the presence and the trust of this node. They read the chain once this node votes."""
         trust_of_node = Trust(self.pool, self.identity.check, self._current_rules, self.look_s)
-        self.presence = Presence(self.identity, trust_of_node, self.peers)
+        self.presence = Presence(self.identity, trust_of_node, self.peers, self.spoken)
 
     async def take_part(self, doors: NodeDoors, stop: asyncio.Event) -> None:
         """Take part until told to stop. When a session ends, log why and open the next one."""
@@ -112,34 +119,44 @@ class Membership:
             None
             if self.voting is None
             else await validator_changes.load_wanted(
-                self.pool, self.voting, self.presence.members.registered_keys
+                self.pool, self.voting, self.presence.members, self.cluster.protocol
             )
         )
+
+    @property
+    def unsupported(self) -> str:
+        """Return why this program can take no part in rounds, or nothing if it speaks the protocol."""
+        return self.unreadable or (self.voting.unsupported if self.voting is not None else "")
 
     async def load_voters(self) -> Rules | None:
         """Return the rules of the newest block that this node verified, or None if it knows no chain.
 
         This needs no etcd: the database and what this node last signed are enough.
         """
-        if self.voting is None and (first_tip := await blocks.load_tip(self.pool, 0)) is not None:
+        if self.voting is None:
             try:
-                await self._open_voting(first_tip)
+                first_tip = await blocks.load_tip(self.pool, 0)
+                if first_tip is not None:
+                    await self._open_voting(first_tip)
             except (errors.Conflict, errors.RecordLost) as failed:
                 log.warning("the record is not the one this node knows", reason=str(failed))
+            except errors.ProtocolUnsupported as gap:
+                self._note_unreadable(gap)
         return None if self.voting is None else self.voting.tip.rules
 
     async def accepts_new_work(self) -> bool:
         """Return whether this node starts work by itself: it is not drained, and its leaves get sealed."""
         voting, node = self.voting, self.identity.node
         votes = voting is None or voting.tip.rules.key_of(node) is not None
-        return votes and node not in await drains.list_draining(self.pool)
+        return votes and not self.unsupported and node not in await drains.list_draining(self.pool)
 
     def _learn_timeline(self, introduction: NodeIntroduction) -> None:
         self.writer.fence.timelines.learn(introduction.timeline)
 
     async def _run_session(self, doors: NodeDoors) -> None:
+        access = await asyncio.to_thread(self.load_access)
         async with (
-            self.etcd.open_client() as etcd,
+            client.open_client(access.servers, tls=access.tls, user=access.user) as etcd,
             etcd_session.open_session(
                 etcd, ttl_s=self.lease_ttl_s, keepalive_s=0.3 * self.lease_ttl_s
             ) as session,
@@ -156,11 +173,20 @@ class Membership:
                 ),
                 name="watch leader",
             )
-            if self.voting is None:
-                await self._open_voting(await self._find_genesis(session))
+            try:
+                if self.voting is None:
+                    await self._open_voting(await self._find_genesis(session))
+            except errors.ProtocolUnsupported as gap:
+                self._note_unreadable(gap)
+                return  # it stays present, so that the others show what it speaks
             assert self.voting is not None
             parts.create_task(self._follow_blocks(self.voting), name="follow blocks")
             parts.create_task(self._stand_for_election(self.voting, session), name="election")
+
+    def _note_unreadable(self, gap: errors.ProtocolUnsupported) -> None:
+        if not self.unreadable:
+            log.critical("this node takes no part", reason=str(gap))
+        self.unreadable = str(gap)
 
     async def _find_genesis(self, session: EtcdSession) -> Tip:
         """Return the first tip of the chain, once there is one.
@@ -190,12 +216,18 @@ class Membership:
                 quorum.FaultModel(cluster.faults),
                 interval_ms=round(1000 * cluster.interval_s),
                 limit_ms=round(1000 * cluster.limit_s),
+                protocol=self._choose_protocol([founder.node for founder in founders]),
             )
             return await genesis.found_chain(
                 self.pool, self.identity.node, founders, cluster.origin, parameters
             )
         finally:
             await election.resign(elected)
+
+    def _choose_protocol(self, founders: Sequence[NodeId]) -> int:
+        """The highest that this node wants and all founders speak."""
+        spoken = [self.presence.members.spoken_by(node).highest for node in founders]
+        return min(self.cluster.protocol, *spoken)
 
     async def _open_voting(self, first_tip: Tip) -> None:
         async with self.opening_voting:
@@ -217,6 +249,7 @@ class Membership:
             self.writer.vouches_for,
             self.now_us,
             lambda: self.writer.fence.acknowledged,
+            self.spoken,
         )
 
     async def _follow_blocks(self, voter: Voting) -> None:

@@ -16,8 +16,10 @@ from uuid import UUID
 
 import structlog
 
+import ccn
 from ccn import errors
-from ccn.core.identity.registration import Registration, ShownRegistration
+from ccn.core.chain.protocol import ProtocolRange
+from ccn.core.identity.registration import ProgramNotice, Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -52,6 +54,8 @@ class Presence:
     identity: NodeIdentity
     trust: Trust
     peers: PeerClient
+    spoken: ProtocolRange
+    """What this program speaks, as it tells the other nodes."""
     members: MemberSnapshot = field(default_factory=MemberSnapshot)
     """Which nodes are present. It is replaced as a whole, so take it once to read several things of it."""
     let_in: bool = True
@@ -60,6 +64,7 @@ class Presence:
     _updating: asyncio.Lock = field(default_factory=asyncio.Lock)
     _life: UUID | None = None
     _own_registration: Signed[Registration] | None = None
+    _own_program: Signed[ProgramNotice] | None = None
 
     def list_seen(self) -> Collection[NodeId] | None:
         """List the nodes that are seen, or return None while this node is not one of them."""
@@ -88,8 +93,14 @@ class Presence:
             self.trust.known_register.cluster,
             *(own.node, own.public, doors.http, doors.grpc, self._life, session.lease, doors.since_us),
         )
+        notice = ProgramNotice(
+            registration.cluster, own.node, self._life, session.lease, ccn.__version__, self.spoken
+        )
         self._own_registration = signed.sign_statement(registration, own.sign)
-        await members.register_node(session, self._own_registration, self.trust.believes)
+        self._own_program = signed.sign_statement(notice, own.sign)
+        await members.register_node(
+            session, self._own_registration, self.trust.believes, program=self._own_program
+        )
 
     def _check_other_process(self, other: Registration) -> None:
         """Refuse to register beside a process that may stay.
@@ -121,10 +132,10 @@ class Presence:
     async def _follow_registrations(self, etcd: client.EtcdClient) -> None:
         async with contextlib.aclosing(members.watch_registrations(etcd)) as shown:
             async for self._registrations in shown:
-                if self._own_registration not in [
-                    registration.said for registration in self._registrations
+                if (self._own_registration, self._own_program) not in [
+                    (registration.said, registration.program) for registration in self._registrations
                 ]:
-                    raise errors.LeaseLost("this node's registration was deleted from etcd")
+                    raise errors.LeaseLost("this node's registration was deleted from etcd, or changed")
                 await self._update_view()
 
     async def _follow_trust(self) -> None:
@@ -138,7 +149,12 @@ class Presence:
         async with self._updating:
             believed = await self.trust.sift_registrations(self._registrations)
             # Do not await before the new snapshot is set, or its parts would be of two moments.
-            members = self.members.replace_members(believed, self.trust.key_of)
+            members = self.members.replace_members(
+                [registration.said.statement for registration in believed],
+                self.trust.key_of,
+                self.trust.list_programs(believed),
+                self.trust.protocol_in_force,
+            )
             self._log_outsiders(members)
             self._check_certificate()
             self.members = members
@@ -153,7 +169,11 @@ class Presence:
 
     def _log_outsiders(self, members: MemberSnapshot) -> None:
         for node in members.outside.keys() - self.members.outside.keys():
-            log.warning("a node takes no part: it was removed, or votes with another key", who=node)
+            log.warning(
+                "a node takes no part: it was removed, votes with another key or speaks another protocol",
+                who=node,
+                speaks=str(members.spoken_by(node)),
+            )
 
     def _check_certificate(self) -> None:
         counts = self.trust.accepts_certificate(self.identity.node, self.peers.presented)

@@ -18,7 +18,11 @@ import structlog
 from ccn import errors
 from ccn.core.chain.rules import Rules
 from ccn.core.identity import registration, revocation
-from ccn.core.identity.registration import NodeRegister, Registration, ShownRegistration
+from ccn.core.identity.registration import (
+    NodeRegister,
+    ProgramNotice,
+    ShownRegistration,
+)
 from ccn.core.identity.revocation import PresentedCertificate
 from ccn.core.ids import NodeId
 from ccn.core.ledger.signed import Check
@@ -122,7 +126,7 @@ class Trust:
         """Return whether a registration comes from a node of the register, in its present life."""
         return not registration.find_doubt(shown, self.known_register, self._check)
 
-    async def sift_registrations(self, shown: Iterable[ShownRegistration]) -> list[Registration]:
+    async def sift_registrations(self, shown: Iterable[ShownRegistration]) -> list[ShownRegistration]:
         """Return the registrations in etcd that are believed.
 
         If one of them is new, read the register first, because the node may have enrolled just now.
@@ -133,7 +137,18 @@ class Trust:
                 await self.read_register()
         doubts = {one: registration.find_doubt(one, self.known_register, self._check) for one in listed}
         self._log_doubts(frozenset((one.name, doubt) for one, doubt in doubts.items() if doubt))
-        return [one.said.statement for one, doubt in doubts.items() if not doubt]
+        return [one for one, doubt in doubts.items() if not doubt]
+
+    def list_programs(self, believed: Iterable[ShownRegistration]) -> dict[NodeId, ProgramNotice]:
+        """Return what nodes that are believed say of their programs."""
+        found = [registration.find_program(one, self._check) for one in believed]
+        return {notice.node: notice for notice in found if notice is not None}
+
+    @property
+    def protocol_in_force(self) -> int | None:
+        """Return the protocol of the rules, or None while this node knows no rules."""
+        rules = self._rules()
+        return None if rules is None else rules.parameters.protocol
 
     def _is_new(self, shown: ShownRegistration) -> bool:
         enrolled = self.known_register.nodes.get(shown.said.statement.node)

@@ -1,7 +1,8 @@
 """The rules that this node wants to be in force.
 
 If an operator asked for a change of the validators, a node wants the rules after that change. Otherwise it
-wants the present rules, with the weighing of this version of CCN.
+wants the present rules, with the weighing of this version of CCN, and with the highest protocol that it is
+told to want and that all validators speak.
 
 Every node checks the request by itself before it reports, and wants the change only if nothing forbids it.
 The change happens in a round in which a quorum wants the same. The leader then answers the request with the
@@ -11,7 +12,6 @@ change, or with the reason against it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from ccn.core.ids import NodeId
 from ccn.core.rounds import validator_change
 from ccn.core.rounds.refusal import Reason, Refusal
 from ccn.core.rounds.validator_change import AddValidator, ClusterView, RemoveValidator
+from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.node.rounds.voting import Voting
 from ccn.store.accounts import node_register
 from ccn.store.connection.pool import Pool
@@ -41,17 +42,17 @@ class WantedChange:
     following: Rules | Refusal
 
 
-async def load_wanted(pool: Pool, voting: Voting, present: Mapping[NodeId, bytes]) -> WantedChange | None:
-    """Load the oldest change that an operator asked for, and want the rules after it.
-
-    `present` has the keys of the nodes that are registered now.
-    """
+async def load_wanted(
+    pool: Pool, voting: Voting, members: MemberSnapshot, protocol: int
+) -> WantedChange | None:
+    """Load the oldest change that an operator asked for, and want the rules after it."""
     waiting = await requests.list_waiting(pool, requests.VALIDATORS)
     before = voting.tip.rules
     if not waiting:
-        voting.wanted_rules = before.with_current_weighing()
+        spoken = members.spoken_under({one.node: one.key for one in before.validators})
+        voting.wanted_rules = before.with_current_weighing().with_protocol(spoken, protocol)
         return None
-    following = await _rules_after(pool, waiting[0].body, before, present)
+    following = await _rules_after(pool, waiting[0].body, before, members)
     voting.wanted_rules = before if isinstance(following, Refusal) else following
     return WantedChange(waiting[0], before, following)
 
@@ -83,12 +84,14 @@ async def conclude_change(
     return answer
 
 
-async def _rules_after(
-    pool: Pool, body: Body, rules: Rules, present: Mapping[NodeId, bytes]
-) -> Rules | Refusal:
+async def _rules_after(pool: Pool, body: Body, rules: Rules, members: MemberSnapshot) -> Rules | Refusal:
+    present = members.registered_keys
+    spoken = {node: members.spoken_by(node) for node in present}
     match body:
         case {"action": "add", "node": str(node)}:
-            return validator_change.apply_change(AddValidator(NodeId(node)), rules, ClusterView(present))
+            return validator_change.apply_change(
+                AddValidator(NodeId(node)), rules, ClusterView(present, spoken=spoken)
+            )
         case {"action": "remove", "node": str(node)} if rules.key_of(NodeId(node)) is None:
             known = {*await requests.list_nodes(pool), *(await node_register.load_register(pool)).nodes}
             if node not in known:
@@ -98,7 +101,7 @@ async def _rules_after(
         case {"action": "remove", "node": str(node)}:
             drain = await drains.load_of_node(pool, NodeId(node))
             draining = frozenset({NodeId(node)}) if drain.draining else frozenset[NodeId]()
-            view = ClusterView(present, draining, drain.instances, drain.unsealed)
+            view = ClusterView(present, draining, drain.instances, drain.unsealed, spoken)
             return validator_change.apply_change(
                 RemoveValidator(NodeId(node), lost=body.get("lost") is True), rules, view
             )

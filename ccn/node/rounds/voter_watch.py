@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,8 +16,8 @@ import structlog
 from ccn import errors
 from ccn.core.identity.registration import ShownRegistration
 from ccn.core.ids import NodeId
-from ccn.etcd import members
-from ccn.etcd.link import EtcdLink
+from ccn.etcd import client, members
+from ccn.etcd.access import EtcdAccess
 from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.node.rounds.trust import Trust
 from ccn.peers.client import PeerClient
@@ -34,7 +34,8 @@ class VoterWatch:
 
     trust: Trust
     peers: PeerClient
-    etcd: EtcdLink
+    load_access: Callable[[], EtcdAccess]
+    """How etcd is reached; asked again each time, because certificates are renewed."""
     members: MemberSnapshot = field(default_factory=MemberSnapshot)
     _shown: Sequence[ShownRegistration] = ()
     _updating: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -65,8 +66,9 @@ class VoterWatch:
         said = ""
         while True:
             try:
+                access = await asyncio.to_thread(self.load_access)
                 async with (
-                    self.etcd.open_client() as etcd,
+                    client.open_client(access.servers, tls=access.tls, user=access.user) as etcd,
                     contextlib.aclosing(members.watch_registrations(etcd)) as shown,
                 ):
                     async for self._shown in shown:
@@ -88,5 +90,9 @@ class VoterWatch:
     async def _update_view(self) -> None:
         async with self._updating:
             believed = await self.trust.sift_registrations(self._shown)
-            self.members = self.members.replace_members(believed, self.trust.key_of)
+            registrations = [each.said.statement for each in believed]
+            programs = self.trust.list_programs(believed)
+            self.members = self.members.replace_members(
+                registrations, self.trust.key_of, programs, self.trust.protocol_in_force
+            )
             await self.peers.set_addresses({node: each.grpc for node, each in self.members.seen.items()})

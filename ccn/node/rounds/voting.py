@@ -15,9 +15,10 @@ from typing import Protocol
 import structlog
 
 from ccn import errors
-from ccn.core.chain import checkpoint
+from ccn.core.chain import checkpoint, protocol
 from ccn.core.chain.block import Tip
 from ccn.core.chain.header import Header
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.report import LEAF_LIMIT, Report
 from ccn.core.chain.roster import Roster
 from ccn.core.chain.rules import Rules
@@ -74,6 +75,7 @@ class Voting:
         vouches: Callable[[int, bytes], bool],
         now_us: Callable[[], int],
         acknowledged: Callable[[], NumberedHash | None] = lambda: None,
+        spoken: ProtocolRange = protocol.SPOKEN,
     ) -> None:
         self.tip = tip
         self.wanted_rules: Rules = tip.rules
@@ -81,7 +83,10 @@ class Voting:
         self.cosignature: note.Signature | None = None
         """This node's line under the checkpoint of its tip. None until it cosigns one after its start."""
         self.stop_reason: Refusal | None = None
-        """Why this node signs nothing any more: the database contradicts what it has signed."""
+        """Why this node signs nothing any more: the database contradicts what it has signed, or its program
+        does not speak the protocol in force."""
+        self.unsupported = ""
+        """The second of these reasons, if it is that one."""
         self.heard = HeardStatements(identity.node, identity.check, pool)
         """What other nodes signed, compared with each other."""
         self._identity, self._pool, self._file = identity, pool, disk
@@ -95,6 +100,8 @@ class Voting:
         self._heard_cosignatures = frozenset[note.Signature]()
         self._own_leaves: dict[int, bytes] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._spoken = spoken
+        self._check_protocol()
 
     async def sign_report(self, ask: ReportRequest) -> Signed[Report] | Refusal:
         """Report this node's instances and unsealed leaves, signed for that round alone."""
@@ -187,7 +194,7 @@ class Voting:
         if chain.standbys and self.tip.height < chain.height:
             await self._pool.confirm_standbys()
         while self.stop_reason is None and self.tip.height < chain.height:
-            shown = await blocks.load_block(self._pool, self.tip.height + 1)
+            shown = await self._load_next_block()
             if shown is None:
                 return chain
             identity = self._identity
@@ -210,7 +217,25 @@ class Voting:
             line = checkpoint.cosign(head, identity.node, identity.public, at_s, identity.sign)
             await ledger.keep_cosignature(self._pool, confirmed, line)
             self.cosignature = line
+            self._check_protocol()
         return chain
+
+    async def _load_next_block(self) -> ShownBlock | None:
+        try:
+            return await blocks.load_block(self._pool, self.tip.height + 1)
+        except errors.ProtocolUnsupported as unreadable:
+            self._leave(str(unreadable))
+            return None
+
+    def _check_protocol(self) -> None:
+        """Sign nothing under rules whose protocol this program does not speak. The next program may."""
+        in_force = self.tip.rules.parameters.protocol
+        if in_force not in self._spoken:
+            self._leave(protocol.describe_gap(in_force, self._spoken))
+
+    def _leave(self, gap: str) -> None:
+        self.unsupported = gap
+        self._stop_signing(Refusal(Reason.RULES, gap))
 
     async def _persist_vote(self, header: Header) -> Refusal | None:
         """Save that this node votes for a block in its height and term, or return why it must not."""

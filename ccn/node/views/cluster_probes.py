@@ -1,12 +1,12 @@
 """Health checks of the cluster, as this node sees it. Each raises what is wrong.
 
-Neither of them keeps a node from serving. Without a leader or a quorum no block is agreed on, but messages
-are answered all the same. Taking all nodes out of service for that would make a small failure large.
+The lack of a leader or a quorum keeps no node from serving: no block is agreed on, but messages are
+answered all the same. Taking all nodes out of service for that would make a small failure large.
 """
 
 from __future__ import annotations
 
-from ccn import errors
+from ccn import errors, metrics
 from ccn.node.rounds.membership import Membership
 from ccn.store.rounds import terms
 
@@ -18,6 +18,16 @@ async def check_leader(membership: Membership) -> None:
         raise errors.Unavailable("no node leads yet")
     if term.leader not in membership.presence.members.seen:
         raise errors.Unavailable(f"{term.leader}, who led term {term.number}, is not seen")
+
+
+async def check_protocol(membership: Membership) -> None:
+    """This node's program speaks the protocol in force. A node whose program does not is not ready."""
+    metrics.set_protocol(
+        membership.voting.tip.rules.parameters.protocol if membership.voting is not None else None,
+        supported=not membership.unsupported,
+    )
+    if membership.unsupported:
+        raise errors.Unavailable(membership.unsupported)
 
 
 async def check_quorum(membership: Membership) -> None:

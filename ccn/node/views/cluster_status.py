@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
 from ccn.node.rounds.member_snapshot import MemberSnapshot
@@ -32,6 +33,12 @@ class NodeSeat:
     """The address of its door for clients; empty if clients should send no credential there."""
     since: datetime | None = None
     """When its process began."""
+    version: str = ""
+    """The release of its program; empty if it is away, or from before programs said so."""
+    spoken: ProtocolRange | None = None
+    """Which protocols its program speaks; None while it is away."""
+    outside: bool = False
+    """Whether it is here and takes no part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class ClusterStatus:
     led_since: datetime | None = None
     """When the leader took its term."""
     gateways: tuple[GatewaySeat, ...] = ()
+    protocol: int | None = None
+    """The protocol in force; None while this node does not know the rules."""
 
 
 async def load_status(membership: Membership) -> ClusterStatus:
@@ -103,12 +112,13 @@ async def load_status(membership: Membership) -> ClusterStatus:
             quorum=rules.quorum if rules else None,
             unsealed=await ledger.count_waiting(moment),
             database_mode=str(await moment.value("SELECT ccn_database_mode()")),
-            stopped=voting.stop_reason.detail if voting and voting.stop_reason else "",
+            stopped=voting.stop_reason.detail if voting and voting.stop_reason else membership.unsupported,
             evidence=tuple(
                 KnownContradiction(proof.node, proof.kind, proof.height, proof.found_by, proof.at)
                 for proof in contradictions
             ),
             led_since=term.since,
+            protocol=rules.parameters.protocol if rules else None,
         )
 
 
@@ -125,6 +135,9 @@ def _list_seats(
             node in draining,
             members.seen[node].http if node in members.seen else "",
             _datetime_from_us(present[node].since_us) if node in present else None,
+            members.programs[node].version if node in members.programs else "",
+            members.spoken_by(node) if node in present else None,
+            node in members.outside,
         )
         for node in sorted(validators | present.keys())
     )

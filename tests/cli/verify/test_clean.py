@@ -21,6 +21,7 @@ from ccn.core.ids import CharacterId, ConversationId, InstanceId, NodeId, TurnId
 from ccn.core.message import Role
 from ccn.core.turn import TurnStatus
 from ccn.node.rounds import validator_changes
+from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.rounds import blocks, export
@@ -96,8 +97,8 @@ async def test_a_cluster_of_the_first_version_goes_on_by_the_new_rules_and_all_o
             row = RosterRow(InstanceId(UUID(int=at)), 1, Vector((100_000 * at,) * 16))
             world.vectors[node] = [pack_rows(CharacterId("ada"), [row])]
         await seal(world, names[0])
-        for voting in world.peers.votings.values():
-            await validator_changes.load_wanted(world.pool, voting, {})  # as each does before it reports
+        for voting in world.peers.votings.values():  # as each does before it reports
+            await validator_changes.load_wanted(world.pool, voting, MemberSnapshot(), 1)
         for _ in range(2):
             await seal(world, names[0])
         found = await verdict(world)

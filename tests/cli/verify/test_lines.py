@@ -54,6 +54,19 @@ def test_the_end_counts_the_lines_above_it() -> None:
     assert (audit.code, audit.findings.cut) == (verify.INCOMPLETE, "6 of 7 lines are here")
 
 
+def test_a_record_of_a_protocol_that_came_later_is_refused_and_not_called_false() -> None:
+    newer = Forger(v=4, protocol=verify.PROTOCOL + 1, threshold=7)
+    newer.seal()
+    audit = verify.verify(io.BytesIO(newer.close()))
+    assert (audit.code, audit.findings.contradictions) == (verify.INVALID, [])
+    assert audit.findings.invalid == "line 1: the nodes speak protocol 3, and this verifier knows up to 2"
+    forger, wish = Forger(), {"wants": newer.rules_hash().hex()}
+    rules = {"validators": newer.validators, "parameters": newer.parameters}
+    forger.seal(rules=rules, reports=dict.fromkeys(forger.nodes, wish))
+    audit = verify.verify(io.BytesIO(forger.close()))
+    assert (audit.code, audit.findings.contradictions) == (verify.INVALID, [])
+
+
 @pytest.mark.parametrize(("key", "value"), [("version", 3), ("version", 0), ("record", "ccm")])
 def test_an_export_of_another_kind_or_version_is_refused(key: str, value: object) -> None:
     forger = forge()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ccn import errors
 from ccn.core.chain import block
 from ccn.core.chain import rules as core_rules
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.quorum import FaultModel
 from ccn.core.chain.rules import Parameters, Rules, Validator, Weighing
 from ccn.core.ids import NodeId
@@ -28,13 +29,14 @@ PARAMETERS = Parameters("tier-1/v1")
     faults=st.sampled_from(FaultModel),
     tolerance=st.integers(0, 1_000_000),
     interval_ms=st.integers(1, 86_400_000),
-    weighing=st.sampled_from(Weighing),
+    kind=st.sampled_from([(Weighing.INSTANCES, 1), *((Weighing.OWNERS, number) for number in (1, 2, 9))]),
 )
 def test_rules_are_read_as_they_were_written(
-    count: int, faults: FaultModel, tolerance: int, interval_ms: int, weighing: Weighing
+    count: int, faults: FaultModel, tolerance: int, interval_ms: int, kind: tuple[Weighing, int]
 ) -> None:
     listed = sorted(Validator(NodeId(f"n-{n}"), n.to_bytes(32, "big")) for n in range(count))
-    parameters = Parameters("tier-1/v1", faults, tolerance, interval_ms=interval_ms, weighing=weighing)
+    times, (weighing, number) = {"interval_ms": interval_ms}, kind
+    parameters = Parameters("tier-1/v1", faults, tolerance, **times, weighing=weighing, protocol=number)
     written = Rules(tuple(listed), parameters)
     assert core_rules.parse_rules(written.validators_body(), written.parameters.body()) == written
 
@@ -50,6 +52,7 @@ def test_every_part_of_the_rules_is_in_their_hash() -> None:
         {"limit_ms": 4_999},
         {"clock_ms": 1_999},
         {"weighing": Weighing.INSTANCES},
+        {"protocol": 2},
     ]
     assert {name for change in changed for name in change} == set(Parameters.__slots__)
     bodies = {replace(PARAMETERS, **change).body() for change in changed} | {PARAMETERS.body()}
@@ -123,6 +126,8 @@ def test_a_validator_without_a_proper_name_and_key_is_refused(node: str, key: by
         {"interval_ms": 0},
         {"limit_ms": 86_400_001},
         {"clock_ms": -1},
+        {"protocol": 0},
+        {"protocol": 2, "weighing": Weighing.INSTANCES},
     ],
 )
 def test_parameters_with_which_no_round_could_be_held_are_refused(change: dict[str, Any]) -> None:
@@ -152,6 +157,52 @@ def test_the_two_documents_do_not_stand_for_each_other() -> None:
     rules = Rules((ONE, TWO), PARAMETERS)
     with pytest.raises(errors.InputInvalid):
         core_rules.parse_rules(rules.parameters.body(), rules.validators_body())
+
+
+def test_the_first_protocol_is_written_as_it_was_before_there_were_others() -> None:
+    assert b"protocol" not in PARAMETERS.body()
+    assert replace(PARAMETERS, protocol=2).body() == PARAMETERS.body().replace(
+        b'"scorer"', b'"protocol":2,"scorer"'
+    ).replace(b'"v":2', b'"v":3')
+    named = PARAMETERS.body().replace(b'"scorer"', b'"protocol":1,"scorer"')
+    for twice in (named, named.replace(b'"v":2', b'"v":3'), named.replace(b":1,", b':"2",')):
+        with pytest.raises(errors.InputInvalid):
+            core_rules.parse_rules(Rules((ONE,), PARAMETERS).validators_body(), twice)
+
+
+@pytest.mark.parametrize("more", [{}, {"threshold": 7}])
+def test_rules_of_a_protocol_that_nobody_here_speaks_are_no_fault(more: dict[str, Any]) -> None:
+    """Whatever they say besides; those that can be read are, because their reader may still show them."""
+    fields = json.loads(replace(PARAMETERS, protocol=99).body())
+    listed, body = Rules((ONE,), PARAMETERS).validators_body(), commitment.encode_canonical(fields | more)
+    if not more:
+        assert core_rules.parse_rules(listed, body).parameters.protocol == 99
+        return
+    with pytest.raises(errors.ProtocolUnsupported, match="speaks protocol 99, and this program 1-2"):
+        core_rules.parse_rules(listed, body)
+    spoken = commitment.encode_canonical({**fields, **more, "protocol": 2})
+    with pytest.raises(errors.InputInvalid):
+        core_rules.parse_rules(listed, spoken)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "wish", "protocol"),
+    [
+        ([(1, 2), (1, 2)], 2, 2),
+        ([(1, 2), (1, 2)], 1, 1),
+        ([(1, 2), (1, 1)], 2, 1),
+        ([(1, 2)], 2, 1),
+        ([(1, 3), (2, 4)], 9, 3),
+        ([(1, 2), (3, 4)], 9, 1),
+    ],
+)
+def test_a_protocol_is_raised_as_far_as_every_validator_speaks_it(
+    ranges: list[tuple[int, int]], wish: int, protocol: int
+) -> None:
+    spoken = {NodeId(f"node-{n}"): ProtocolRange(*each) for n, each in enumerate(ranges, 1)}
+    raised = Rules((ONE, TWO), PARAMETERS).with_protocol(spoken, wish)
+    assert raised.parameters == replace(PARAMETERS, protocol=protocol)
+    assert raised.with_protocol({}, 1) == raised, "never back"
 
 
 def test_genesis_commits_to_the_name_and_the_rules() -> None:

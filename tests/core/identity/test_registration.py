@@ -10,9 +10,16 @@ from uuid import UUID
 import pytest
 
 from ccn import errors
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.chain.rules import Parameters, Rules, Validator
 from ccn.core.identity import registration
-from ccn.core.identity.registration import EnrolledNode, NodeRegister, Registration, ShownRegistration
+from ccn.core.identity.registration import (
+    EnrolledNode,
+    NodeRegister,
+    ProgramNotice,
+    Registration,
+    ShownRegistration,
+)
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -94,6 +101,48 @@ def test_a_signature_of_something_else_does_not_count() -> None:
     said = registered().said.statement
     other = pair_of(ONE).sign(said.signed_bytes().replace(b"registration", b"report"))
     assert doubt(ShownRegistration(ONE, said.lease, Signed(said, other))) == "its signature is false"
+
+
+def with_program(by: str = "", **changes: Any) -> ShownRegistration:
+    """A registration with what it says of its program."""
+    shown, pair = registered(), pair_of(by or ONE)
+    said = shown.said.statement
+    own: dict[str, Any] = {"cluster": said.cluster, "node": ONE, "life": said.life, "lease": said.lease}
+    notice = ProgramNotice(**{**own, "version": "1.2.3", "spoken": ProtocolRange(1, 2), **changes})
+    return replace(shown, program=signed.sign_statement(notice, pair.sign))
+
+
+def test_what_a_node_says_of_its_program_is_believed_for_its_own_signature_only() -> None:
+    program = registration.find_program(with_program(), ed25519)
+    assert program is not None
+    assert (program.version, program.spoken) == ("1.2.3", ProtocolRange(1, 2))
+    assert registration.find_program(registered(), ed25519) is None, "it said nothing"
+    for other in (
+        with_program(by="somebody"),
+        with_program(node=TWO),
+        with_program(cluster=THEIRS),
+        with_program(life=BEFORE),
+        with_program(lease=0x7ABD),
+    ):
+        assert registration.find_program(other, ed25519) is None
+        assert doubt(other) == "", "the node itself is believed all the same"
+    shown = with_program()
+    assert shown.program is not None
+    for change in ({"version": "9.9.9"}, {"spoken": ProtocolRange(1, 9)}):
+        forged = Signed(replace(shown.program.statement, **change), shown.program.signature)
+        assert registration.find_program(replace(shown, program=forged), ed25519) is None
+
+
+def test_a_registration_signs_the_same_bytes_as_before_programs_said_anything() -> None:
+    said = with_program().said.statement
+    assert said == registered().said.statement
+    assert b"version" not in said.signed_bytes()
+
+
+@pytest.mark.parametrize("version", ["", "1 2", "x" * 61, "\n"])
+def test_a_version_that_no_program_has_is_refused(version: str) -> None:
+    with pytest.raises(errors.InputInvalid):
+        with_program(version=version)
 
 
 def rules(**keys: str) -> Rules:

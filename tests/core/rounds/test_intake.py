@@ -131,6 +131,19 @@ def test_other_parameters_need_everybody_who_reports(cluster: Clusters) -> None:
     assert three.commit(three.draft()).rules == renewed
 
 
+def test_a_higher_protocol_needs_every_validator_also_those_that_are_away(cluster: Clusters) -> None:
+    """Who is away comes back with the program it had, and there is no way back."""
+    three = cluster(3)
+    raised = replace(three.tip.rules, parameters=replace(three.tip.rules.parameters, protocol=2))
+    two = [three.report(node, wants=raised) for node in three.nodes[:2]]
+    assert three.draft(two, raised).proposal.next_rules == three.tip.rules
+    all_three = [*two, three.report(three.nodes[2], wants=raised)]
+    before = three.tip.rules
+    assert three.commit(three.draft(all_three, raised)).rules == raised
+    back = [three.report(node, wants=before) for node in three.nodes]
+    assert three.draft(back, before).proposal.next_rules == raised
+
+
 def test_a_voter_refuses_other_parameters_that_not_all_want(cluster: Clusters) -> None:
     three = cluster(3, weighing=Weighing.INSTANCES)
     renewed = three.tip.rules.with_current_weighing()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
 from ccn.etcd.election import ElectedLeader
 from ccn.node.rounds import member_snapshot
 from ccn.node.rounds.member_snapshot import MemberSnapshot
 from tests.support.core.keys import pair_of
-from tests.support.core.registrations import registration
+from tests.support.core.registrations import notice, registration
 
 HERE, THERE = NodeId("node-1"), NodeId("node-2")
 
@@ -30,6 +31,19 @@ def test_who_has_another_key_than_the_chain_knows_is_here_and_takes_no_part() ->
     members = MemberSnapshot().replace_members([registered(HERE), registered(THERE)], key_of)
     assert ([*members.seen], [*members.outside]) == ([HERE], [THERE])
     assert members.present.keys() == members.registered_keys.keys() == {HERE, THERE}
+
+
+def test_who_does_not_speak_the_protocol_in_force_is_here_and_takes_no_part() -> None:
+    programs = {HERE: notice(HERE, 1, ProtocolRange(1, 2)).statement}
+    both = [registered(HERE), registered(THERE)]
+    first = MemberSnapshot().replace_members(both, own_key, programs)
+    assert first.seen.keys() == {HERE, THERE}
+    assert first.spoken_by(THERE) == ProtocolRange(1, 1), "who says nothing is from before"
+    raised = first.replace_members(both, own_key, programs, in_force=2)
+    assert ([*raised.seen], [*raised.outside]) == ([HERE], [THERE])
+    assert raised.spoken_under({HERE: pair_of(HERE).public, THERE: bytes(32)}) == {
+        HERE: ProtocolRange(1, 2)
+    }
 
 
 def test_a_snapshot_stays_as_it_was_when_the_next_one_is_made() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,18 +15,21 @@ import pytest
 from aetcd import rpc  # type: ignore[import-untyped]
 from structlog.testing import capture_logs
 
-from ccn import errors, settings
+import ccn
+from ccn import errors, metrics, settings
 from ccn.certificates import inspection, issuing
 from ccn.certificates.identity import TlsIdentity as Identified
+from ccn.core.chain import protocol
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.identity import revocation
 from ccn.core.identity.registration import Registration
 from ccn.core.ids import NodeId
+from ccn.core.ledger import commitment
 from ccn.embedded import etcd as embedded
 from ccn.etcd import client, members
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.client import EtcdClient
 from ccn.etcd.entry import EtcdEntry
-from ccn.etcd.link import EtcdLink
 from ccn.gateway.grpc.peer import PeerServer
 from ccn.node.rounds.membership import Membership
 from ccn.node.rounds.peer_answers import PeerAnswers
@@ -58,7 +62,12 @@ class Party:
 
     @asynccontextmanager
     async def node(
-        self, name: NodeId, http: str = "", by: str = "", shown: Identified | None = None
+        self,
+        name: NodeId,
+        http: str = "",
+        by: str = "",
+        shown: Identified | None = None,
+        spoken: ProtocolRange = protocol.SPOKEN,
     ) -> AsyncIterator[Membership]:
         """One node with its door for the others; `by` gives it another key than it should have."""
         pair, stop = pair_of(by or name), asyncio.Event()
@@ -69,11 +78,12 @@ class Party:
                 Writer(self.database, name, lambda: datetime.now(UTC)),
                 own,
                 known,
-                EtcdLink(EtcdAccess(self.endpoints)),
+                lambda: EtcdAccess(self.endpoints),
                 5.0,
-                settings.ClusterSettings(size=1, interval_s=0.5),
+                settings.ClusterSettings(size=1, interval_s=0.5, protocol=2),
                 lambda: time.time_ns() // 1_000,
                 look_s=0.1,
+                spoken=spoken,
             )
             door = PeerServer(PeerAnswers(member, lambda _: _nothing(), lambda _: _nothing()), shown)
             port = door.listen(settings.PeersSettings(port=0))
@@ -205,6 +215,48 @@ async def test_who_was_removed_is_shown_without_a_door_and_counts_for_nothing(pa
         seats = {seat.node: seat for seat in (await cluster_status.load_status(one)).nodes}
         assert (seats[TWO].here, seats[TWO].address) == (True, "")
         assert one.presence.members.registered_keys == {ONE: pair_of(ONE).public, TWO: pair_of(TWO).public}
+
+
+async def test_who_does_not_speak_the_protocol_in_force_is_shown_and_takes_no_part(party: Party) -> None:
+    async with party.node(ONE) as one:
+        await until(lambda: one.voting)
+        assert one.voting
+        assert one.voting.tip.rules.parameters.protocol == 2, "all founders speak and want it"
+        async with party.node(TWO, spoken=ProtocolRange(1, 1)) as old, party.node(NodeId("node-3")) as new:
+            await until(lambda: old.unsupported and TWO in one.presence.members.outside)
+            await until(lambda: "node-3" in seen(one) and new.voting)
+            assert not new.unsupported
+            with pytest.raises(
+                errors.Unavailable, match="protocol 2, and this program 1: run the newer CCN"
+            ):
+                await cluster_probes.check_protocol(old)
+            assert b"ccn_protocol_supported 0.0" in metrics.render_page("")[0]
+            await cluster_probes.check_protocol(new)
+            assert b"ccn_protocol_supported 1.0" in metrics.render_page("")[0]
+            assert not await old.accepts_new_work()
+            status = await cluster_status.load_status(one)
+            seats = {seat.node: seat for seat in status.nodes}
+            assert (status.protocol, seats[ONE].version) == (2, ccn.__version__)
+            shown = [(str(seats[node].spoken), seats[node].outside) for node in (ONE, TWO)]
+            assert shown == [("1-2", False), ("1", True)]
+            assert (await cluster_status.load_status(old)).stopped == old.unsupported
+
+
+async def test_a_program_that_cannot_read_the_rules_at_all_is_shown_and_takes_no_part(party: Party) -> None:
+    async with party.node(ONE) as one:
+        await until(lambda: one.voting)
+    async with party.pool.transaction() as connection:
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        body = await connection.fetchval("SELECT parameters FROM block_rules WHERE height = 0")
+        future = {**json.loads(body), "protocol": protocol.SPOKEN.highest + 1, "threshold": 7}
+        await connection.execute(
+            "UPDATE block_rules SET parameters = $1 WHERE height = 0", commitment.encode_canonical(future)
+        )
+    async with party.node(TWO) as two:
+        await until(lambda: two.unreadable and TWO in seen(two))
+        assert await two.load_voters() is None
+        assert "protocol 3, and this program 1-2: run the newer CCN for it" in two.unsupported
+        assert (await cluster_status.load_status(two)).stopped == two.unsupported
 
 
 async def test_a_twin_with_another_key_stays_out_while_the_node_is_here(party: Party) -> None:

@@ -5,27 +5,37 @@ from __future__ import annotations
 import io
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from ccn import settings
 from ccn.cli import verify
+from ccn.core.chain.protocol import ProtocolRange
 from ccn.core.ids import NodeId
+from ccn.core.rounds import validator_change
+from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
+from ccn.core.rounds.validator_change import AddValidator, ClusterView
 from ccn.node.rounds import consensus_round as story
-from ccn.node.rounds import validator_changes
+from ccn.node.rounds import leadership, validator_changes
 from ccn.node.rounds.consensus_round import FailedRound, SealedRound
+from ccn.node.rounds.voting import Voting
 from ccn.store.accounts import node_register
 from ccn.store.operators import drains, requests
 from ccn.store.operators.requests import AnswerRequest, Body
 from ccn.store.rounds import blocks, export
 from tests.support.core.keys import pair_of
+from tests.support.node.present_members import members
 from tests.support.node.round_world import NODES, Paper, World
 
 FOUR = NodeId("node-4")
+
+
+NEW = ProtocolRange(1, 2)
 
 
 @dataclass
@@ -50,7 +60,7 @@ class Cluster:
         world, voting = self.world, self.world.peers.votings[leader]
         await voting.catch_up()
         looked = {
-            n: await validator_changes.load_wanted(world.pool, v, self.here[n])
+            n: await validator_changes.load_wanted(world.pool, v, members(self.here[n]), 1)
             for n, v in world.peers.votings.items()
         }
         leading = await world.lead(leader)
@@ -163,13 +173,89 @@ async def test_one_change_at_a_time_in_the_order_they_were_asked(cluster: Cluste
     assert await requests.list_waiting(pool, requests.VALIDATORS) == []
 
 
+async def test_a_block_raises_the_protocol_once_all_voters_speak_and_want_it_and_the_record_verifies(
+    world: World,
+) -> None:
+    keys = {node: pair_of(node).public for node in NODES}
+
+    async def seal(spoken: Mapping[NodeId, ProtocolRange], wishes: Sequence[int] = (2, 2, 2)) -> int:
+        for wish, voting in zip(wishes, world.peers.votings.values(), strict=True):
+            await voting.catch_up()
+            await validator_changes.load_wanted(world.pool, voting, members(keys, spoken), wish)
+        assert isinstance(await story.run_round(await world.lead(NODES[0])), SealedRound)
+        return world.peers.votings[NODES[0]].tip.rules.parameters.protocol
+
+    assert await seal(dict.fromkeys(NODES[:2], NEW)) == 1, "one is of the release before"
+    assert await seal(dict.fromkeys(NODES, NEW), (2, 2, 1)) == 1, "one may still go back"
+    world.peers.away = {NODES[2]}
+    assert await seal(dict.fromkeys(NODES, NEW)) == 1, "one is away, and may come back older"
+    world.peers.away = set()
+    assert await seal(dict.fromkeys(NODES, NEW)) == 2
+    assert await seal({}, (1, 1, 1)) == 2, "there is no way back"
+    file = io.BytesIO()
+    await export.export_record(world.pool, file)
+    found = verify.verify(io.BytesIO(file.getvalue()))
+    assert (found.code, found.findings.contradictions) == (verify.VERIFIED, [])
+    older = Voting(
+        world.identity(NODES[2]),
+        world.pool,
+        world.disks[NODES[2]],
+        world.peers.votings[NODES[2]].tip,
+        cast("Any", None),
+        lambda *_: True,
+        world.now_us,
+        spoken=ProtocolRange(1, 1),
+    )
+    assert older.stop_reason is not None
+    assert older.unsupported == (
+        "the cluster speaks protocol 2, and this program 1: run the newer CCN for it"
+    )
+    assert not await leadership.may_lead(world.pool, older, NODES[2])
+
+
+async def test_a_node_that_reads_a_block_which_raises_the_protocol_beyond_it_signs_nothing_any_more(
+    world: World,
+) -> None:
+    keys = {node: pair_of(node).public for node in NODES}
+    outsider = Voting(
+        world.identity(FOUR),
+        world.pool,
+        Paper(SignerState(0, world.genesis.hash)),
+        world.genesis,
+        cast("Any", None),
+        lambda *_: True,
+        world.now_us,
+        spoken=ProtocolRange(1, 1),
+    )
+    for voting in world.peers.votings.values():
+        await validator_changes.load_wanted(world.pool, voting, members(keys, dict.fromkeys(NODES, NEW)), 2)
+    await story.run_round(await world.lead(NODES[0]))
+    await outsider.catch_up()
+    assert (outsider.tip.height, "protocol 2" in outsider.unsupported) == (1, True)
+    await story.run_round(await world.lead(NODES[0]))
+    assert (await outsider.catch_up()).height == 1, "it follows no further"
+
+
+async def test_a_node_that_does_not_speak_the_protocol_is_not_let_in(cluster: Cluster) -> None:
+    keys = {node: pair_of(node).public for node in [*NODES, FOUR]}
+    view = ClusterView(keys, spoken=dict.fromkeys(NODES, NEW))
+    rules = cluster.world.genesis.rules
+    raised = rules.with_protocol(view.spoken, 2)
+    refused = validator_change.apply_change(AddValidator(FOUR), raised, view)
+    assert isinstance(refused, Refusal)
+    assert refused.detail.startswith(
+        "node-4 cannot follow: the cluster speaks protocol 2, and this program 1"
+    )
+    assert not isinstance(validator_change.apply_change(AddValidator(FOUR), rules, view), Refusal)
+
+
 async def test_a_leader_that_died_before_it_answered_leaves_the_answer_to_the_next(
     cluster: Cluster,
 ) -> None:
     pool, request = cluster.world.pool, uuid.uuid4()
     await requests.add_request(pool, request, requests.VALIDATORS, "ann", {"action": "add", "node": FOUR})
     for node, voting in cluster.world.peers.votings.items():
-        await validator_changes.load_wanted(pool, voting, cluster.here[node])
+        await validator_changes.load_wanted(pool, voting, members(cluster.here[node]), 1)
     await story.run_round(await cluster.world.lead(NODES[0]))
     await cluster.round(NODES[1], Counter())
     told = await requests.load_outcome(pool, request)

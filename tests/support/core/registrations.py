@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ccn.core.identity.registration import Registration, ShownRegistration
+from ccn.core.chain.protocol import ProtocolRange
+from ccn.core.identity.registration import ProgramNotice, Registration, ShownRegistration
 from ccn.core.ids import NodeId
 from ccn.core.ledger import signed
 from ccn.core.ledger.signed import Signed
@@ -34,3 +35,11 @@ def registration(
 def shown(said: Signed[Registration]) -> ShownRegistration:
     """As it stands in etcd."""
     return ShownRegistration(said.statement.node, said.statement.lease, said)
+
+
+def notice(
+    node: str, lease: int, spoken: ProtocolRange, *, by: str = "", life: UUID = LIFE, version: str = "0.1.0"
+) -> Signed[ProgramNotice]:
+    """What a node says of its program."""
+    said = ProgramNotice(CLUSTER, NodeId(node), life, lease, version, spoken)
+    return signed.sign_statement(said, pair_of(by or node).sign)

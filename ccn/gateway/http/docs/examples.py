@@ -55,6 +55,7 @@ _BY_NAME: Mapping[str, object] = {
     "phi": 0.41,
     "pid": 4_242,
     "problem": "",
+    "protocol": 1,
     "quarantined_instances": 0,
     "quorum": 2,
     "reason": "",

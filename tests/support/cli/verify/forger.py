@@ -71,7 +71,7 @@ class Forger:
         }  # fmt: skip
         if weighing is not None:
             self.parameters |= {"v": 2, "weighing": weighing}
-        self.parameters |= parameters
+        self.parameters = dict(sorted((self.parameters | parameters).items()))
         self.leaves: list[bytes] = []
         self.sealed = dict.fromkeys(self.nodes, 0)
         self.height = 0

@@ -40,6 +40,11 @@ def edited(place: int, *path: str | int, value: object) -> bytes:
 LOOSER = Forger(tolerance=200_000)
 NEW_RULES = {"validators": LOOSER.validators, "parameters": LOOSER.parameters}
 WANTED = {node: {"wants": LOOSER.rules_hash().hex()} for node in LOOSER.nodes}
+NEWER = Forger(v=3, protocol=2)
+NEWER_RULES = {"validators": NEWER.validators, "parameters": NEWER.parameters}
+NEWER_WANTED = {node: {"wants": NEWER.rules_hash().hex()} for node in NEWER.nodes}
+OLDER_RULES = {"validators": Forger().validators, "parameters": Forger().parameters}
+OLDER_WANTED = {node: {"wants": Forger().rules_hash().hex()} for node in NEWER.nodes}
 NOT_SIGNED = "the report of node-1 is not what node-1 signed: its leaves, instances or numbers differ"
 ANOTHER_TREE = "its leaves do not make the tree that was voted for: node-1 1–1"
 TREE_OF_ITS_ROW = "the tree in its row is not the one its leaves make"
@@ -172,6 +177,14 @@ BLOCKS: dict[str, tuple[bytes, list[str]]] = {
     "rules that too few wanted": (
         sealed({"rules": NEW_RULES, "reports": {"node-1": WANTED["node-1"]}}),
         ["block 1: changes the rules, but only 1 of 2 nodes wanted these"],
+    ),
+    "a protocol that not all wanted": (
+        sealed({"rules": NEWER_RULES, "reports": dict(list(NEWER_WANTED.items())[:2])}),
+        ["block 1: changes the rules, but only 2 of 3 nodes wanted these"],
+    ),
+    "a protocol that is given up": (
+        sealed({"rules": OLDER_RULES, "reports": OLDER_WANTED}, v=3, protocol=2),
+        ["block 1: goes back from protocol 2 to 1"],
     ),
     "the same rules once more": (
         sealed({"rules": {"validators": Forger().validators, "parameters": Forger().parameters}}),
@@ -433,6 +446,12 @@ RULES: dict[str, tuple[bytes, list[str]]] = {
         ("a weighing of no kind", ["parameters", "weighing"], "nodes",
          "what these parameters weigh is not known"),
         ("parameters of another form", ["parameters", "v"], 1, "what these parameters weigh is not known"),
+        ("a protocol without a name", ["parameters", "v"], 3,
+         "these parameters do not name the protocol as their version does"),
+        ("a protocol that is always there", ["parameters", "protocol"], 1,
+         "these parameters do not name the protocol as their version does"),
+        ("a protocol that is a text", ["parameters", "protocol"], "2",
+         "these parameters do not name the protocol as their version does"),
     )
 }  # fmt: skip
 RULES["a log without a name"] = (
