@@ -76,7 +76,7 @@ def check_pair(shown: TlsIdentity, prefix: str, now: datetime) -> None:
     certificate = _load_pem(f"{prefix}_CERTIFICATE", x509.load_pem_x509_certificate, shown.certificate)
     key = _load_pem(f"{prefix}_KEY", _load_key, shown.key)
     if shown.ca is not None:
-        _load_pem(f"{prefix}_CA", x509.load_pem_x509_certificates, shown.ca)
+        check_authority(shown.ca, prefix)
     if key.public_key() != certificate.public_key():
         raise errors.SettingsInvalid(f"{prefix}_KEY is not the key of {prefix}_CERTIFICATE")
     since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -84,6 +84,11 @@ def check_pair(shown: TlsIdentity, prefix: str, now: datetime) -> None:
         raise errors.SettingsInvalid(f"{prefix}_CERTIFICATE is not valid now; it begins {_moment(since)}")
     if now >= until:
         raise errors.SettingsInvalid(f"{prefix}_CERTIFICATE is not valid now; it ended {_moment(until)}")
+
+
+def check_authority(pem: bytes, prefix: str) -> None:
+    """Refuse a file of authorities in which there is none."""
+    _load_pem(f"{prefix}_CA", x509.load_pem_x509_certificates, pem)
 
 
 def check_name(shown: TlsIdentity, name: str, prefix: str) -> None:

@@ -55,6 +55,8 @@ class CertificateWatch(Generic[S]):
         self._read = read
         self._now = now
         self._told: list[Callable[[S], Awaitable[None]]] = []
+        self._not_shown: S | None = None
+        """What could be read, but not be shown; that is tried again at every look."""
         self._last_refusal = ""
         self._warned_at: datetime | None = None
         self._tell_days_left()
@@ -81,8 +83,11 @@ class CertificateWatch(Generic[S]):
         try:
             await asyncio.gather(*(show(self.current) for show in self._told))
         except errors.SettingsInvalid as refused:
-            self.current = before
+            self._not_shown, self.current = self.current, before
             self._note_refusal(str(refused))
+        else:
+            self._not_shown = None
+            self._note_refusal("")
 
     def read_again(self) -> bool:
         """Read the files. Return whether they contain something else that can be used."""
@@ -91,11 +96,14 @@ class CertificateWatch(Generic[S]):
             read = self._read()
         except errors.SettingsInvalid as refused:
             refusal = str(refused)
-        self._note_refusal(refusal)
         renewed = read is not None and read != self.current
+        tried_before = renewed and read == self._not_shown
+        if not tried_before:
+            self._note_refusal(refusal)
         if renewed:
             self.current = read
-            log.info("certificate renewed", link=self.link, until=f"{self._find_end():%Y-%m-%d}")
+        if renewed and not tried_before:
+            log.info("certificate renewed", link=self.link, until=self._describe_end())
         self._tell_days_left()
         return renewed
 
@@ -105,6 +113,10 @@ class CertificateWatch(Generic[S]):
             words = "certificate files cannot be used; what was read before goes on"
             log.warning(words, link=self.link, reason=refusal)
         self._last_refusal = refusal
+
+    def _describe_end(self) -> str:
+        shown = self.current is not None and self.current.certificate is not None
+        return f"{self._find_end():%Y-%m-%d}" if shown else "nothing is shown here"
 
     def _find_end(self) -> datetime:
         from ccn.certificates import inspection  # noqa: PLC0415 - a large library, needed only with certificates

@@ -34,7 +34,7 @@ async def connect(
     """
     if not target:
         cluster = local.find_cluster(data)
-        targets, api_key = cluster.targets, api_key or cluster.api_key
+        targets, api_key, ca = cluster.targets, api_key or cluster.api_key, ca or cluster.ca
     else:
         targets = tuple(part.strip() for part in target.split(",") if part.strip())
     if not targets or not api_key:

@@ -29,6 +29,8 @@ class FoundCluster:
 
     targets: tuple[str, ...]
     api_key: str = field(repr=False)
+    ca: Path | None = None
+    """The authority of its doors, if they speak TLS."""
 
 
 def find_cluster(data: Path | None = None) -> FoundCluster:
@@ -37,7 +39,8 @@ def find_cluster(data: Path | None = None) -> FoundCluster:
     if record is None:
         raise errors.NoCluster(f"no cluster runs {describe_place(data)}")
     try:
-        return FoundCluster(tuple(node["grpc"] for node in record["nodes"]), record["admin"]["api_key"])
+        targets, ca = tuple(node["grpc"] for node in record["nodes"]), record.get("ca")
+        return FoundCluster(targets, record["admin"]["api_key"], Path(ca) if ca else None)
     except (LookupError, TypeError) as missing:
         raise errors.NoCluster(
             f"the record of the cluster {describe_place(data)} lacks {missing}"

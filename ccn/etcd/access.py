@@ -5,22 +5,25 @@ Separate from the client, so that a node is told at its start what no server wou
 
 from __future__ import annotations
 
-import ssl
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
 
 from ccn import errors
-from ccn.certificates import files
+from ccn.certificates.client_link import ClientLink, ClientPems
+from ccn.certificates.identity import LinkFiles
 from ccn.core.identity import address
 from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.signin import EtcdUser
 
 if TYPE_CHECKING:
     from ccn import settings
+
+PREFIX = "CCN_ETCD"
+_ADDRESS = f"{PREFIX}_ENDPOINTS"
 
 log = structlog.get_logger(__name__)
 
@@ -32,19 +35,50 @@ class EtcdAccess:
     servers: tuple[str, ...]
     tls: EtcdTls | None = None
     user: EtcdUser | None = None
+    link: ClientLink | None = field(default=None, repr=False, compare=False)
+    """The same files, to find out why TLS fails."""
+
+    @property
+    def certificate(self) -> bytes | None:
+        """What is shown to etcd; None if nothing is."""
+        return self.tls.certificate if self.tls is not None else None
+
+    async def explain_failure(self, host: str, port: int) -> str:
+        """Say what TLS has against a connection to a server that failed; nothing if that was not TLS."""
+        if self.link is None:
+            return ""
+        try:
+            return await self.link.explain_failure(host, port)
+        except errors.SettingsInvalid as refused:  # the files are others by now
+            return str(refused)
 
 
-def read_access(chosen: settings.EtcdSettings) -> EtcdAccess:
+def read_access(chosen: settings.EtcdSettings, now: datetime) -> EtcdAccess:
     """Read the servers. TLS is used if an authority is named or they are written with https://."""
     endpoints = [_parse_endpoint(given) for given in chosen.endpoints]
     servers = tuple(server for _, server in endpoints)
     schemes = {scheme for scheme, _ in endpoints}
     if "https" in schemes and schemes != {"https"}:
         raise errors.SettingsInvalid("CCN_ETCD_ENDPOINTS: write all servers with https://, or none")
-    access = EtcdAccess(servers, _read_tls(chosen, schemes), _read_user(chosen))
-    if access.user and not access.tls and not all(map(_is_loopback, servers)):
-        log.warning("the password for etcd travels in the clear: set CCN_ETCD_CA, or write https://")
+    link = _find_link(chosen, schemes)
+    tls = _tls_from_pems(link.read_pems(lambda: now)) if link is not None else None
+    access = EtcdAccess(servers, tls, _read_user(chosen), link)
+    _refuse_plain_way(access, insecure=chosen.insecure)
     return access
+
+
+def _refuse_plain_way(access: EtcdAccess, *, insecure: bool) -> None:
+    beyond = [server for server in access.servers if not _is_loopback(server)]
+    if access.tls is not None or not beyond:
+        return
+    if not insecure:
+        raise errors.SettingsInvalid(
+            f"{_ADDRESS}: {beyond[0]} is beyond this machine, where others could read along or pretend to "
+            f"be it: set {PREFIX}_CA to the authority of its certificate, or write https://; "
+            f"{PREFIX}_INSECURE=true if the network between encrypts"
+        )
+    if access.user:
+        log.warning("the password for etcd travels in the clear: set CCN_ETCD_CA, or write https://")
 
 
 def _parse_endpoint(given: str) -> tuple[str, str]:
@@ -65,24 +99,28 @@ def _parse_endpoint(given: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _read_tls(chosen: settings.EtcdSettings, schemes: set[str]) -> EtcdTls | None:
-    pair = {"CCN_ETCD_CERTIFICATE": chosen.certificate, "CCN_ETCD_KEY": chosen.key}
-    missing = [name for name, file in pair.items() if file is None]
-    if len(missing) == 1:
-        raise errors.SettingsInvalid(f"{missing[0]} must be set too: a certificate and its key go together")
-    named = [name for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items() if file is not None]
+def _find_link(chosen: settings.EtcdSettings, schemes: set[str]) -> ClientLink | None:
+    """Return the link that the settings ask for; None if they ask for no TLS."""
+    files = LinkFiles("etcd", PREFIX, chosen.ca, chosen.certificate, chosen.key)
+    named = [variable for variable, file in files.by_variable().items() if file is not None]
     if "http" in schemes and named:
-        raise errors.SettingsInvalid(f"{named[0]} is set, but CCN_ETCD_ENDPOINTS says http://")
-    if chosen.ca is None and "https" not in schemes:
-        if named:
-            raise errors.SettingsInvalid(
-                "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA, or write the endpoints with https://"
-            )
-        return None
-    texts = {name: _read_pem(name, file) for name, file in {"CCN_ETCD_CA": chosen.ca, **pair}.items()}
-    if chosen.certificate is not None and chosen.key is not None:
-        _check_pair(chosen.certificate, chosen.key)
-    return EtcdTls(texts["CCN_ETCD_CA"], texts["CCN_ETCD_CERTIFICATE"], texts["CCN_ETCD_KEY"])
+        raise errors.SettingsInvalid(f"{named[0]} is set, but {_ADDRESS} says http://")
+    if chosen.ca is not None or "https" in schemes:
+        return ClientLink("etcd", files, _ADDRESS)
+    if len(named) == 1:
+        missing = "KEY" if named[0].endswith("CERTIFICATE") else "CERTIFICATE"
+        raise errors.SettingsInvalid(
+            f"{PREFIX}_{missing} must be set too: a certificate and its key go together"
+        )
+    if named:
+        raise errors.SettingsInvalid(
+            "CCN_ETCD_CERTIFICATE needs TLS: set CCN_ETCD_CA, or write the endpoints with https://"
+        )
+    return None
+
+
+def _tls_from_pems(pems: ClientPems) -> EtcdTls:
+    return EtcdTls(pems.ca, pems.certificate, pems.key)
 
 
 def _read_user(chosen: settings.EtcdSettings) -> EtcdUser | None:
@@ -93,20 +131,6 @@ def _read_user(chosen: settings.EtcdSettings) -> EtcdUser | None:
         case (False, True):
             raise errors.SettingsInvalid("CCN_ETCD_USER must be set too: a password is somebody's")
     return EtcdUser(chosen.user, password) if chosen.user else None
-
-
-def _read_pem(variable: str, file: Path | None) -> bytes | None:
-    return None if file is None else files.read_pem(variable, file)
-
-
-def _check_pair(certificate: Path, key: Path) -> None:
-    """Refuse what gRPC would only call a failed handshake, again and again."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: b"")
-    except ssl.SSLError as wrong:
-        raise errors.SettingsInvalid(
-            f"CCN_ETCD_KEY is not the key of CCN_ETCD_CERTIFICATE, or a file is damaged ({wrong.reason})"
-        ) from None
 
 
 def _is_loopback(server: str) -> bool:

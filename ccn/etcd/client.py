@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc.aio  # type: ignore[import-untyped]
 import structlog
@@ -29,6 +30,10 @@ from ccn.etcd.endpoint import Endpoint, EtcdTls
 from ccn.etcd.entry import EtcdEntry, EtcdSnapshot, WriteExecuted, WriteRefused
 from ccn.etcd.signin import EtcdSignIn, EtcdUser, Metadata
 
+ExplainFailure = Callable[[str, int], Awaitable[str]]
+"""Says what TLS has against a connection to a host and port; empty if it is not about TLS."""
+RETIRING_S = 1.0
+"""How long calls over connections may take that show what is not shown any more."""
 _WANTS_TLS = " (if it wants TLS, write https:// or set CCN_ETCD_CA)"
 
 log = structlog.get_logger(__name__)
@@ -41,15 +46,20 @@ async def open_client(
     tls: EtcdTls | None = None,
     user: EtcdUser | None = None,
     deadline_s: float = 0.6,
+    explain: ExplainFailure | None = None,
 ) -> AsyncIterator[EtcdClient]:
-    """Make a client for the servers at `endpoints` (host:port). Its first call connects."""
+    """Make a client for the servers at `endpoints` (host:port). Its first call connects.
+
+    `explain` finds out what TLS has against a connection that does not come about.
+    """
     if not endpoints:
         raise errors.SettingsInvalid("etcd needs at least one endpoint, host:port")
     servers = [Endpoint(address, tls) for address in endpoints]
+    opened = EtcdClient(servers, deadline_s, EtcdSignIn(user), explain)
     try:
-        yield EtcdClient(servers, deadline_s, EtcdSignIn(user))
+        yield opened
     finally:
-        await asyncio.gather(*(server.channel.close() for server in servers))
+        await opened.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +77,16 @@ _NOTHING = _EtcdProgress()
 class EtcdClient:
     """Reads, guarded writes and leases. Calls may run side by side."""
 
-    def __init__(self, servers: Sequence[Endpoint], deadline_s: float, sign_in: EtcdSignIn) -> None:
+    def __init__(
+        self,
+        servers: Sequence[Endpoint],
+        deadline_s: float,
+        sign_in: EtcdSignIn,
+        explain: ExplainFailure | None,
+    ) -> None:
         self.deadline_s = deadline_s
         self._sign_in = sign_in
+        self._explain = explain
         self._servers = servers
         self._first = 0
         self._seen = _NOTHING
@@ -127,6 +144,27 @@ class EtcdClient:
         """End the lease and delete the keys it guards."""
         request = rpc.LeaseRevokeRequest(ID=lease)
         await self._write_once(lambda server, **limits: server.lease.LeaseRevoke(request, **limits))
+
+    async def replace_tls(self, tls: EtcdTls, explain: ExplainFailure) -> None:
+        """Show this to etcd from now on. Calls under way have time to end; watches resume by themselves.
+
+        `SettingsInvalid` says why if etcd refuses it, but takes what was shown before: then that stays.
+        """
+        new = [Endpoint(server.address, tls) for server in self._servers]
+        if not await self._any_connects(new) and await self._any_connects(self._servers):
+            await _close_servers(new)
+            raise errors.SettingsInvalid(
+                f"etcd refuses what is to be shown from now on: {await self._find_reason(explain)}"
+            )
+        retiring, self._servers, self._explain = self._servers, new, explain
+        try:
+            await asyncio.sleep(RETIRING_S)
+        finally:
+            await _close_servers(retiring)
+
+    async def close(self) -> None:
+        """Close the connections, and with them every call."""
+        await _close_servers(self._servers)
 
     @property
     def call_metadata(self) -> Metadata:
@@ -229,9 +267,19 @@ class EtcdClient:
                 )
             except errors.CoordinationUnavailable as failed:
                 words = str(failed)
+                if not server.plain and self._explain and (why := await self._find_reason(self._explain)):
+                    return why
                 hung_up = server.plain and ("closed" in words or "reset" in words)
                 return words + (_WANTS_TLS if hung_up else "")
         return "it was away for a moment"
+
+    async def _any_connects(self, servers: Sequence[Endpoint]) -> bool:
+        return any(await asyncio.gather(*(server.connect(self.deadline_s) for server in servers)))
+
+    async def _find_reason(self, explain: ExplainFailure) -> str:
+        """Return what the server that is to be asked next and this node have against each other."""
+        parts = urlsplit(f"//{self._servers_in_order()[0].address}")
+        return await explain(parts.hostname or "", parts.port or 0)
 
     def _check_not_replaced(self) -> None:
         if self._replaced:
@@ -239,3 +287,7 @@ class EtcdClient:
 
     def _servers_in_order(self) -> list[Endpoint]:
         return [*self._servers[self._first :], *self._servers[: self._first]]
+
+
+async def _close_servers(servers: Sequence[Endpoint]) -> None:
+    await asyncio.gather(*(server.channel.close() for server in servers))

@@ -18,7 +18,7 @@ from ccn.gateway.http import closed_door as http_shut
 from ccn.gateway.http import server as http_server
 from ccn.node.recovery import database_check
 from ccn.node.rounds.voter_news import HeardNews
-from ccn.service import doors, process, served_gateway
+from ccn.service import doors, lost_deadline, process, served_gateway
 from ccn.service.parts import run_together
 from ccn.store.connection import migrate, pool
 from ccn.store.connection.fence import Fence
@@ -41,16 +41,16 @@ async def serve_until_told(chosen: settings.Settings) -> None:
     with process.catch_stop_signals() as told:
         while not told.is_set():
             try:
-                await _live_until_lost(chosen, heard, told)
+                fence = _make_fence(chosen, heard)
+                await lost_deadline.live_until_lost(_live(chosen, heard, told, fence), fence)
             except errors.RecordLost as lost:
                 _log.critical("this gateway keeps its doors shut", reason=str(lost))
                 await http_shut.serve_until_mended(chosen, look_at_database, told)
     _log.info("stopped")
 
 
-async def _live_until_lost(chosen: settings.Settings, heard: HeardNews, told: asyncio.Event) -> None:
-    stop, fence = asyncio.Event(), _make_fence(chosen, heard)
-    grace_s = chosen.node.shutdown_timeout_s
+async def _live(chosen: settings.Settings, heard: HeardNews, told: asyncio.Event, fence: Fence) -> None:
+    stop, grace_s = asyncio.Event(), chosen.node.shutdown_timeout_s
     try:
         await _check_schema(chosen)
         watching = {"record": database_check.watch_fence(fence, None, told, stop)}

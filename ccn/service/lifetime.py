@@ -39,6 +39,7 @@ from ccn.service import (
     lost_deadline,
     process,
     served_node,
+    servers,
 )
 from ccn.service.parts import Parts, run_together
 from ccn.service.served_node import ServedNode
@@ -62,6 +63,7 @@ def run_node(chosen: settings.Settings, beside: ExtraParts = lambda *_: {}) -> N
     if not chosen.database.url.get_secret_value():
         raise errors.SettingsInvalid("CCN_DATABASE_URL is not set: a node needs its cluster's database")
     doors.check_doors(chosen)
+    chosen = servers.prepare_servers(chosen)
     file_limit.reserve_files(chosen)
     metrics.set_build(chosen.node.id, ccn.__version__)
     metrics.set_role(chosen.node.role)
@@ -111,7 +113,9 @@ async def _live(
 ) -> None:
     """Serve until told to stop; `RecordLost` once the database does not show any more what it must."""
     stop = asyncio.Event()
+    certificates = CertificateWatches(clock.utc_now)
     try:
+        await servers.watch_database(chosen.database.url.get_secret_value(), certificates)
         plan = await migrate.apply_pending(
             chosen.database.url.get_secret_value(), accept=fence.timelines.find_unfitness
         )
@@ -128,7 +132,9 @@ async def _live(
                 if chosen.cluster.example:
                     await example.import_example(database, writer)
                 async with (
-                    served_node.open_membership(chosen, database, writer, right) as membership,
+                    served_node.open_membership(
+                        chosen, database, writer, right, certificates
+                    ) as membership,
                     claude.open_client(chosen.claude) as client,
                     search_places.open_searches(
                         chosen.database, chosen.limits, writer.node, fence
@@ -146,7 +152,7 @@ async def _live(
                             instances=instances,
                             model=model,
                             searches=searches,
-                            certificates=CertificateWatches(clock.utc_now),
+                            certificates=certificates,
                         )
                     )
                     await model.await_settlements()

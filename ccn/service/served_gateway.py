@@ -10,14 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
-from functools import partial
 
 from ccn import errors, settings
 from ccn.certificates import identity
 from ccn.certificates.watch import CertificateWatches
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.etcd import access as etcd_access
 from ccn.gateway import readiness, search_places
 from ccn.gateway.accounts.access import ConversationAccess
 from ccn.gateway.accounts.known_callers import KnownCallers
@@ -35,7 +33,7 @@ from ccn.node.signing import signing_key
 from ccn.node.turns.plates import Plates
 from ccn.node.views.cluster_status import ClusterStatus
 from ccn.peers import client as peers
-from ccn.service import clock
+from ccn.service import clock, servers
 from ccn.service.doors import BehindDoors
 from ccn.store.connection import pool, reading_role
 from ccn.store.connection.fence import Fence
@@ -72,6 +70,7 @@ async def open_gateway(
     shown = certificates.add_link(
         "peers", lambda: identity.read_identity(chosen.tls, name, clock.utc_now(), gateway=True)
     )
+    await servers.watch_database(chosen.database.url.get_secret_value(), certificates)
     async with (
         pool.open(chosen.database, name, fence) as database,
         search_places.open_searches(chosen.database, chosen.limits, name, fence) as searches,
@@ -80,7 +79,7 @@ async def open_gateway(
         shown.on_change(voters.replace_identity)
         await reading_role.check_reads_only(database)
         trust = Trust(database, signing_key.check_signature, lambda: heard.rules)
-        watch = VoterWatch(trust, voters, partial(etcd_access.read_access, chosen.etcd))
+        watch = VoterWatch(trust, voters, servers.watch_etcd(chosen.etcd, certificates))
         calls = VoterCalls(name, voters, watch.list_seen)
         news = NewsRounds(calls, watch.list_seen, heard, voters.wait_for_change)
         yield ServedGateway(

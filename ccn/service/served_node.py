@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -14,7 +13,6 @@ from ccn import settings
 from ccn.certificates import identity
 from ccn.certificates.watch import CertificateWatches
 from ccn.core.ids import NodeId
-from ccn.etcd import access
 from ccn.gateway.search_places import Searches
 from ccn.node import assembly
 from ccn.node.assembly import NodeInstances
@@ -27,7 +25,7 @@ from ccn.node.signing import signing_key
 from ccn.node.signing.memory import SigningRight
 from ccn.node.spending.paid_model import PaidModel
 from ccn.peers import client as peers
-from ccn.service import clock
+from ccn.service import clock, servers
 from ccn.store.connection.pool import Pool
 from ccn.store.writing.writer import Writer
 
@@ -58,7 +56,11 @@ class ServedNode:
 
 @contextlib.asynccontextmanager
 async def open_membership(
-    chosen: settings.Settings, database: Pool, writer: Writer, right: SigningRight | None
+    chosen: settings.Settings,
+    database: Pool,
+    writer: Writer,
+    right: SigningRight | None,
+    certificates: CertificateWatches,
 ) -> AsyncIterator[Membership | None]:
     """This node's peers and its place in the cluster; none without etcd, which is said aloud."""
     if right is None:
@@ -69,7 +71,6 @@ async def open_membership(
         NodeId(chosen.node.id),
         identity.read_identity(chosen.tls, NodeId(chosen.node.id), clock.utc_now()),
     )
-    access.read_access(chosen.etcd)  # what is wrong with it is said before anything starts
     async with peers.open_client(node, shown) as client:
         here = NodeIdentity(node, right.key.public, right.key.sign, signing_key.check_signature)
         yield Membership(
@@ -78,7 +79,7 @@ async def open_membership(
             writer,
             database,
             client,
-            partial(access.read_access, chosen.etcd),
+            servers.watch_etcd(chosen.etcd, certificates),
             chosen.etcd.lease_ttl_s,
             chosen.cluster,
             clock.now_us,

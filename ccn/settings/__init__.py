@@ -45,7 +45,7 @@ from ccn.settings.groups import (
     ScoringSettings,
     TlsSettings,
 )
-from ccn.settings.links import DoorTls
+from ccn.settings.links import DoorTls, ServerTls
 from ccn.settings.load import SettingsReading, load, load_with_origins
 from ccn.settings.prices import PRICES, DollarPrice
 from ccn.settings.users import AccountsSettings, LimitsSettings
@@ -71,6 +71,7 @@ __all__ = [
     "PgSettings",
     "RetentionSettings",
     "ScoringSettings",
+    "ServerTls",
     "Settings",
     "SettingsReading",
     "TlsSettings",

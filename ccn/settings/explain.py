@@ -18,7 +18,9 @@ _NEVER_FROM_THE_WORKING_FOLDER = frozenset(
     {
         ("claude", "base_url"),
         ("client", "endpoint"),
+        ("database", "insecure"),
         ("etcd", "endpoints"),
+        ("etcd", "insecure"),
         ("grpc", "insecure"),
         ("http", "advertise"),
         ("http", "cors_origins"),

@@ -13,10 +13,10 @@ from pydantic import Field, SecretStr
 
 from ccn.core.chain import protocol
 from ccn.settings.fields import Names, Seconds, SettingsGroup
-from ccn.settings.links import DoorTls
+from ccn.settings.links import DoorTls, ServerTls
 
 
-class DatabaseSettings(SettingsGroup):
+class DatabaseSettings(ServerTls):
     """PostgreSQL, the one place where things survive."""
 
     url: SecretStr = Field(
@@ -54,22 +54,18 @@ class DatabaseSettings(SettingsGroup):
         """A database that a command was told about, with the defaults for all else."""
         return cls(url=SecretStr(url), pool_size=pool_size)
 
+    def with_url(self, url: str) -> DatabaseSettings:
+        """The same for another URL."""
+        return self.model_copy(update={"url": SecretStr(url)})
 
-class EtcdSettings(SettingsGroup):
+
+class EtcdSettings(ServerTls):
     """etcd, which only tells who is here and who leads."""
 
     endpoints: Names = Field(
         default=(),
         description="host:port of each member, or https://host:port for TLS, separated by commas.",
     )
-    ca: Path | None = Field(
-        default=None,
-        description="PEM file with the authority of etcd's certificates; with it, TLS is used.",
-    )
-    certificate: Path | None = Field(
-        default=None, description="PEM file with the certificate that this node shows to etcd."
-    )
-    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
     user: str = Field(default="", description="The user of etcd, if it asks for one.")
     password: SecretStr = Field(default=SecretStr(""), description="The password of that user.")
     lease_ttl_s: Seconds = Field(default=5.0, description="How long a silent node counts as alive.")

@@ -29,3 +29,20 @@ class DoorTls(SettingsGroup):
         default=False,
         description="Whether to listen beyond loopback without a certificate, as behind a proxy with TLS.",
     )
+
+
+class ServerTls(SettingsGroup):
+    """What this node shows to a server that it calls, and whom it takes for that server."""
+
+    ca: Path | None = Field(
+        default=None,
+        description="PEM file with the authority of that server's certificates; with it, TLS is used.",
+    )
+    certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate that this node shows to that server."
+    )
+    key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+    insecure: bool = Field(
+        default=False,
+        description="Whether that server may be beyond loopback without TLS: the network encrypts.",
+    )

@@ -67,12 +67,6 @@ def cluster(clusters: Clusters) -> list[Server]:
 
 
 @pytest.fixture
-def start_tls_etcd(tmp_path: Path) -> Iterator[Callable[[list[str]], Server]]:
-    with contextlib.ExitStack() as running:
-        yield lambda tls: running.enter_context(servers_in(tmp_path, ["private"], tls))[0]
-
-
-@pytest.fixture
 async def calm(calm_etcd: Server) -> AsyncIterator[EtcdClient]:
     """A client of that server which waits for it, however busy the machine is."""
     async with client.open_client([calm_etcd.endpoint], deadline_s=PATIENT_S) as opened:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc.aio  # type: ignore[import-untyped]
 import pytest
@@ -18,14 +20,13 @@ from ccn import errors, settings
 from ccn.etcd import access, client, members, session
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.client import EtcdClient
+from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.entry import WriteExecuted
 from ccn.etcd.signin import EtcdUser
+from tests.support.certificates.link_authority import LinkAuthority, serving_context
+from tests.support.certificates.tls_proxy import TlsProxy
 from tests.support.core.registrations import registration, shown
-from tests.support.etcd.authority import Authority, flags
 from tests.support.etcd.servers import PATIENT_S, Server, servers_in
-
-if TYPE_CHECKING:
-    StartEtcd = Callable[[list[str]], Server]
 
 CCN, STRANGER = EtcdUser("ccn", "hunter2"), EtcdUser("stranger", "hunter3")
 
@@ -38,10 +39,9 @@ async def _opened(reached: EtcdAccess) -> AsyncIterator[EtcdClient]:
         yield opened
 
 
-async def _ask_for_users(server: Server, tls: grpc.ChannelCredentials | None = None) -> None:
+async def _ask_for_users(server: Server) -> None:
     """Two users, of whom one may use the keys of CCN, and nobody else in."""
-    opened = grpc.aio.secure_channel(server.endpoint, tls) if tls else None
-    async with opened or grpc.aio.insecure_channel(server.endpoint) as channel:
+    async with grpc.aio.insecure_channel(server.endpoint) as channel:
         auth: Any = rpc.AuthStub(channel)
         for user in (EtcdUser("root", "root"), CCN, STRANGER):
             await auth.UserAdd(rpc.AuthUserAddRequest(name=user.name, password=user.password))
@@ -67,28 +67,32 @@ async def asking(started: Server) -> Server:
     return started
 
 
-async def test_over_mutual_tls_with_a_password_everything_works(
-    tmp_path: Path, start_tls_etcd: StartEtcd
-) -> None:
-    authority = Authority(tmp_path / "authority")
-    server = start_tls_etcd([*flags(authority), "--bcrypt-cost", "4"])
-    certificate, key = authority.issue("node-1")
-    files: dict[str, Any] = {"ca": authority.folder / "ca.pem", "certificate": certificate, "key": key}
-    shown = (files["ca"].read_bytes(), key.read_bytes(), certificate.read_bytes())
-    await _ask_for_users(server, grpc.ssl_channel_credentials(*shown))
-    chosen = settings.EtcdSettings(
-        endpoints=(f"https://{server.endpoint}",),
-        user=CCN.name,
-        password=SecretStr(CCN.password),
-        **files,
-    )
-    async with _opened(access.read_access(chosen)) as caller, session.open_session(caller) as held:
-        assert isinstance(
-            await caller.put_entry("/ccn/a", b"1", lease=held.lease, if_modified=0), WriteExecuted
+async def test_over_mutual_tls_with_a_password_everything_works(tmp_path: Path, asking: Server) -> None:
+    authority = LinkAuthority(tmp_path / "authority")
+    certificate, key = authority.issue_client("ccn")
+    proxy = TlsProxy(asking.endpoint, _serving_over_http2(authority))
+    async with proxy.running():
+        chosen = settings.EtcdSettings(
+            endpoints=(f"https://{proxy.endpoint}",),
+            user=CCN.name,
+            password=SecretStr(CCN.password),
+            ca=authority.ca,
+            certificate=certificate,
+            key=key,
         )
-        async for present in members.watch_registrations(caller):
-            assert present == ()
-            break
+        reached = access.read_access(chosen, datetime.now(UTC))
+        async with _opened(reached) as caller, session.open_session(caller) as held:
+            written = await caller.put_entry("/ccn/over-tls", b"1", lease=held.lease, if_modified=0)
+            assert isinstance(written, WriteExecuted)
+            async for present in members.watch_registrations(caller):
+                assert present == ()
+                break
+
+
+def _serving_over_http2(authority: LinkAuthority) -> ssl.SSLContext:
+    context = serving_context(authority.issue_server(), authority.ca)
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 @pytest.mark.parametrize(
@@ -149,10 +153,11 @@ async def test_an_etcd_that_asks_nobody_takes_a_user_all_the_same_until_it_asks(
         assert await caller.get_entry("/ccn/a") is None
 
 
-async def test_a_server_that_is_not_reached_says_why(start_tls_etcd: StartEtcd, tmp_path: Path) -> None:
-    server = start_tls_etcd(flags(Authority(tmp_path / "stranger")))
-    trusted = Authority(tmp_path / "authority").identity("node-1")
-    for tls, why in ((trusted, "CERTIFICATE_VERIFY_FAILED"), (None, "if it wants TLS, write https://")):
-        async with _opened(EtcdAccess((server.endpoint,), tls)) as caller:
-            with pytest.raises(errors.CoordinationUnavailable, match=why):
-                await caller.grant_lease(5)
+async def test_a_server_that_is_not_reached_says_why(asking: Server, tmp_path: Path) -> None:
+    proxy = TlsProxy(asking.endpoint, _serving_over_http2(LinkAuthority(tmp_path / "stranger")))
+    trusted = EtcdTls(LinkAuthority(tmp_path / "authority").ca.read_bytes())
+    async with proxy.running():
+        for tls, why in ((trusted, "CERTIFICATE_VERIFY_FAILED"), (None, "if it wants TLS, write https://")):
+            async with _opened(EtcdAccess((proxy.endpoint,), tls)) as caller:
+                with pytest.raises(errors.CoordinationUnavailable, match=why):
+                    await caller.grant_lease(5)

@@ -1,7 +1,7 @@
-"""A chat from greeting to leaving. `run` is the story; `Session` talks to nodes, a `Transcript` shows.
+"""Run a chat from its greeting to its end. `ChatSession` talks to nodes, a `Transcript` shows the chat.
 
 Reading a line blocks, so it happens between turns, outside of the event loop. While a reply comes, Ctrl-C
-asks for its end, and a second one leaves; what was accepted is answered all the same.
+cancels the reply, and a second Ctrl-C leaves. A message that a node accepted is answered all the same.
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ccn import errors
-from ccn.cli.chat import transcript
 from ccn.cli.chat.session import ChatEvent, ChatSession
-from ccn.cli.chat.transcript import PlainTranscript, TerminalTranscript, Transcript
+from ccn.cli.chat.transcript import (
+    HELP,
+    PlainTranscript,
+    TerminalTranscript,
+    Transcript,
+    describe_cost,
+    describe_retry,
+)
 from ccn.cli.reach.target import HttpTarget
 from ccn.core.calls.call import Call, CallBlock, CallMessage
 from ccn.core.message import Role
@@ -26,7 +32,7 @@ from ccn.core.prompts import prompt
 
 HISTORY = 20
 """Messages that are shown when a conversation is continued."""
-_ENDED = {"done": "committed", "error": "failed", "cancelled": "cancelled"}
+_STATUS_OF_EVENT = {"done": "committed", "error": "failed", "cancelled": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +47,34 @@ class ChatOptions:
     as_json: bool
 
 
-def run_chat(wish: ChatOptions) -> int:
-    """Begin or continue a conversation and talk until there is nothing more to say; the exit code."""
-    terminal = not wish.as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    person = "user" if wish.reason else "you"
-    shown: Transcript = (
-        TerminalTranscript(person) if terminal else PlainTranscript(wish.as_json, earlier=bool(wish.reason))
+def run_chat(options: ChatOptions) -> int:
+    """Begin or continue a conversation, talk until the input ends, and return the exit code."""
+    terminal = not options.as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    person = "user" if options.reason else "you"
+    output: Transcript = (
+        TerminalTranscript(person)
+        if terminal
+        else PlainTranscript(options.as_json, show_earlier=bool(options.reason))
     )
-    if wish.reason and not wish.session:
-        raise errors.InputInvalid("--reason is for a --session of somebody else")
+    if options.reason and not options.session:
+        raise errors.InputInvalid("--reason needs --session: it opens the conversation of somebody else")
     chat = ChatLoop(
-        ChatSession(list(wish.at.urls), wish.at.api_key, shown.show_notice, wish.reason, wish.at.ca),
-        shown,
-        show_prompt=wish.show_prompt,
+        ChatSession(
+            list(options.at.urls), options.at.api_key, output.show_notice, options.reason, options.at.ca
+        ),
+        output,
+        show_prompt=options.show_prompt,
     )
     with asyncio.Runner() as runner:
-        runner.run(chat.open(wish))
-        if wish.reason:
-            shown.show_notice(
-                "shown for a reason, which the record says; nobody speaks in the name of others"
+        runner.run(chat.open(options))
+        if options.reason:
+            output.show_notice(
+                "you only read here, and the record keeps the reason; nobody speaks in the name of others"
             )
             return 0
         if terminal:
             _talk_on_terminal(runner, chat)
-            shown.show_notice(f"continue with  ccn chat --session {chat.session.id}")
+            output.show_notice(f"continue with  ccn chat --session {chat.session.id}")
             return 0
         for number, line in enumerate(sys.stdin.buffer, 1):
             if content := _decode_line(line, number):
@@ -75,30 +85,30 @@ def run_chat(wish: ChatOptions) -> int:
 class ChatLoop:
     """One conversation on one screen."""
 
-    def __init__(self, session: ChatSession, shown: Transcript, *, show_prompt: bool) -> None:
-        self.session, self.shown = session, shown
+    def __init__(self, session: ChatSession, transcript: Transcript, *, show_prompt: bool) -> None:
+        self.session, self.transcript = session, transcript
         self.failed = self.left = False
         self._show_prompt = show_prompt
         self._name = ""
 
-    async def open(self, wish: ChatOptions) -> None:
-        """Greet; of a continued conversation show the end, and the reply that is still coming."""
+    async def open(self, options: ChatOptions) -> None:
+        """Greet; show the end of a continued conversation, and follow the reply that is still coming."""
         session = self.session
         await session.learn_nodes()
-        if wish.session:
-            session.id = _parse_session_id(wish.session)
+        if options.session:
+            session.id = _parse_session_id(options.session)
             state = await self._load_state()
         else:
-            await session.begin_conversation(wish.character or await self._only_character())
+            await session.begin_conversation(options.character or await self._only_character())
             state = {"unfinished": [], "messages": 0}
         glance = await session.load_glance()
         self._name = glance["name"]
-        self.shown.greet(glance)
+        self.transcript.greet(glance)
         if state["messages"]:
             await self.show_history(HISTORY)
-            self.shown.show_status(glance)
-        for each in [] if wish.reason else state["unfinished"]:
-            await self._show_reply(session.follow_turn(each["turn_id"]))
+            self.transcript.show_status(glance)
+        for turn in [] if options.reason else state["unfinished"]:
+            await self._show_reply(session.follow_turn(turn["turn_id"]))
         if self._show_prompt and state["messages"] and not state["unfinished"]:
             await self.show_prompt()
 
@@ -119,34 +129,34 @@ class ChatLoop:
             raise
         except (errors.InputInvalid, errors.Conflict, errors.Unavailable) as refused:
             self.failed = True
-            self.shown.end_reply(
+            self.transcript.end_reply(
                 {"status": "failed", "code": type(refused).__name__, "detail": str(refused)}
             )
 
     async def show_history(self, limit: int) -> None:
-        """What was said last."""
+        """Show the last messages."""
         for message in await self.session.load_history(limit):
-            self.shown.show_message(message, self._name)
+            self.transcript.show_message(message, self._name)
 
     async def show_prompt(self) -> None:
-        """What was sent in the last turn."""
+        """Show what was sent to the model in the last turn."""
         fields = await self.session.load_prompt()
-        self.shown.show_prompt(prompt.call_to_text(_call_from_fields(fields)), fields)
+        self.transcript.show_prompt(prompt.call_to_text(_call_from_fields(fields)), fields)
 
     async def show_cost(self) -> None:
-        """Tokens and money."""
-        self.shown.show_notice(transcript.describe_cost(await self.session.load_glance()))
+        """Show tokens and money."""
+        self.transcript.show_notice(describe_cost(await self.session.load_glance()))
 
     async def _show_reply(self, events: AsyncGenerator[ChatEvent]) -> None:
         turn, interrupted = "", asyncio.Event()
-        self.shown.begin_reply(self._name)
+        self.transcript.begin_reply(self._name)
         with self._handle_interrupts(interrupted):
-            async with aclosing(events) as coming, _TurnCanceller(self.session, interrupted) as cancelling:
-                async for event in coming:
+            async with aclosing(events) as stream, _TurnCanceller(self.session, interrupted) as canceller:
+                async for event in stream:
                     turn = turn or event.id.partition(":")[0]
-                    cancelling.learn_turn(turn)
+                    canceller.learn_turn(turn)
                     self._show_event(event, turn)
-        self.shown.show_status(await self.session.load_glance())
+        self.transcript.show_status(await self.session.load_glance())
         if self._show_prompt:
             with suppress(errors.NotFound):  # cancelled before anything was sent
                 await self.show_prompt()
@@ -154,29 +164,29 @@ class ChatLoop:
     def _show_event(self, event: ChatEvent, turn: str) -> None:
         match event.name:
             case "delta":
-                self.shown.show_delta(event.data["text"])
+                self.transcript.show_delta(event.data["text"])
             case "restart":
-                self.shown.void_reply(event.data["reason"])
+                self.transcript.void_reply(event.data["reason"])
             case "waiting":
-                self.shown.show_notice(transcript.describe_retry(event.data))
+                self.transcript.show_notice(describe_retry(event.data))
             case "done" | "error" | "cancelled":
-                status = _ENDED[event.name]
+                status = _STATUS_OF_EVENT[event.name]
                 self.failed |= status == "failed"
-                self.shown.end_reply({"turn_id": turn, "status": status, **event.data})
+                self.transcript.end_reply({"turn_id": turn, "status": status, **event.data})
 
     @contextmanager
     def _handle_interrupts(self, interrupted: asyncio.Event) -> Iterator[None]:
-        """On a terminal: the first asks for the end of the reply, the next one leaves."""
-        if not isinstance(self.shown, TerminalTranscript):
+        """On a terminal, let the first Ctrl-C cancel the reply and the next one leave."""
+        if not isinstance(self.transcript, TerminalTranscript):
             yield
             return
-        loop, working = asyncio.get_running_loop(), asyncio.current_task()
-        assert working is not None
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
 
         def on_interrupt() -> None:
             if interrupted.is_set():
                 self.left = True
-                working.cancel()
+                task.cancel()
             interrupted.set()
 
         loop.add_signal_handler(signal.SIGINT, on_interrupt)
@@ -186,26 +196,26 @@ class ChatLoop:
             loop.remove_signal_handler(signal.SIGINT)
 
     async def _only_character(self) -> str:
-        match [each["id"] for each in await self.session.list_characters()]:
+        match [character["id"] for character in await self.session.list_characters()]:
             case [only]:
                 return str(only)
             case []:
                 raise errors.NotFound("there is no character yet: import one with `ccn plate import FILE`")
             case several:
                 raise errors.InputInvalid(
-                    f"there are several: name one with --character {'|'.join(several)}"
+                    f"there are several characters: name one with --character {'|'.join(several)}"
                 )
 
 
 class _TurnCanceller:
-    """Asks for the end of a turn, as soon as it is known which one and that it is not wanted."""
+    """Cancels a turn once its id is known and somebody pressed Ctrl-C."""
 
     def __init__(self, session: ChatSession, interrupted: asyncio.Event) -> None:
         self._session, self._interrupted = session, interrupted
         self._turn: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def learn_turn(self, turn: str) -> None:
-        """Which turn it is."""
+        """Take the id of the turn; later calls change nothing."""
         if not self._turn.done():
             self._turn.set_result(turn)
 
@@ -225,7 +235,7 @@ class _TurnCanceller:
 
 
 def _talk_on_terminal(runner: asyncio.Runner, chat: ChatLoop) -> None:
-    """Line by line, until /quit, the end of the input, or two Ctrl-C."""
+    """Read and run lines until /quit, the end of the input, or two Ctrl-C."""
     import readline  # noqa: F401, PLC0415 - gives input() its editing and its memory of lines
 
     interrupted = False
@@ -233,14 +243,14 @@ def _talk_on_terminal(runner: asyncio.Runner, chat: ChatLoop) -> None:
         try:
             line = input("\001\x1b[1;32m\002you ›\001\x1b[0m\002 ").strip()
         except EOFError:
-            chat.shown.show_notice("")
+            chat.transcript.show_notice("")
             return
         except KeyboardInterrupt:
             if interrupted:
-                chat.shown.show_notice("")
+                chat.transcript.show_notice("")
                 return
             interrupted = True
-            chat.shown.show_notice("\n(Ctrl-C once more, Ctrl-D or /quit leaves)")
+            chat.transcript.show_notice("\n(Ctrl-C once more, Ctrl-D or /quit leaves)")
             continue
         interrupted = False
         if line == "/quit":
@@ -250,12 +260,12 @@ def _talk_on_terminal(runner: asyncio.Runner, chat: ChatLoop) -> None:
 
 
 def _run_line(runner: asyncio.Runner, chat: ChatLoop, line: str) -> None:
-    """A command or a message; what goes wrong is said, and the chat goes on."""
+    """Run a command or say a message; show an error, and let the chat go on."""
     try:
         match line:
             case "/help":
-                for name, meaning in transcript.HELP:
-                    chat.shown.show_notice(f"{name:<10} {meaning}")
+                for name, meaning in HELP:
+                    chat.transcript.show_notice(f"{name:<10} {meaning}")
             case "/history":
                 runner.run(chat.show_history(200))
             case "/prompt":
@@ -263,8 +273,8 @@ def _run_line(runner: asyncio.Runner, chat: ChatLoop, line: str) -> None:
             case "/cost":
                 runner.run(chat.show_cost())
             case _ if line.startswith("/") and not line.startswith("//"):
-                chat.shown.show_notice(
-                    f"there is no command {line.split(maxsplit=1)[0]}; /help names all, // begins a message"
+                chat.transcript.show_notice(
+                    f"there is no command {line.split(maxsplit=1)[0]}; /help lists all, // begins a message"
                 )
             case _:
                 runner.run(chat.take_turn(line.removeprefix("/") if line.startswith("//") else line))
@@ -272,26 +282,26 @@ def _run_line(runner: asyncio.Runner, chat: ChatLoop, line: str) -> None:
         if not chat.left:
             raise
     except errors.CCNError as refused:
-        chat.shown.show_notice(f"error: {refused}")
+        chat.transcript.show_notice(f"error: {refused}")
 
 
 def _decode_line(line: bytes, number: int) -> str:
-    """One message of a pipe, whatever the locale is."""
+    """Decode one message from a pipe, which is UTF-8 in every locale."""
     try:
         return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise errors.InputInvalid(f"line {number} of the input is not UTF-8") from None
 
 
-def _parse_session_id(named: str) -> str:
+def _parse_session_id(text: str) -> str:
     try:
-        return str(uuid.UUID(named))
+        return str(uuid.UUID(text))
     except ValueError:
-        raise errors.InputInvalid(f"{named} is not the id of a session") from None
+        raise errors.InputInvalid(f"{text} is not the id of a session") from None
 
 
 def _call_from_fields(fields: dict[str, Any]) -> Call:
-    """The prompt as it was before it travelled."""
+    """Build the prompt from the JSON that a node answered."""
     return Call(
         fields["model"],
         tuple(CallBlock(each["text"], each["mark"]) for each in fields["system"]),

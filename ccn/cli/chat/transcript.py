@@ -1,6 +1,6 @@
-"""What people see of a chat: on a terminal with colours and words as they come, else plain and whole lines.
+"""Show a chat: on a terminal with colours and word by word, elsewhere as plain whole lines.
 
-Whatever a model or a person wrote may hold control codes; none of them reaches the terminal.
+Text of a model or a person may hold control codes; none of them reaches the terminal.
 """
 
 from __future__ import annotations
@@ -22,65 +22,65 @@ STAND_IN = (
     "Set CCN_CLAUDE_API_KEY and start the cluster again to change that."
 )
 HELP = (
-    ("/history", "what was said"),
-    ("/prompt", "what was sent to the model in the last turn, word for word"),
-    ("/cost", "tokens and money of this conversation and of today"),
-    ("/quit", "leave; so does Ctrl-D. The conversation stays, and can be continued"),
-    ("Ctrl-C", "stop the reply that is coming; once more leaves"),
+    ("/history", "show what was said"),
+    ("/prompt", "show what was sent to the model in the last turn, word for word"),
+    ("/cost", "show tokens and money of this conversation and of today"),
+    ("/quit", "leave, like Ctrl-D; the conversation can be continued"),
+    ("Ctrl-C", "cancel the reply that is coming; twice leaves"),
 )
 
 
 class Transcript(Protocol):
-    """Where a chat is shown."""
+    """A place that shows a chat."""
 
     def greet(self, glance: dict[str, Any]) -> None:
-        """With whom one talks."""
+        """Show who one talks with."""
 
     def show_message(self, message: dict[str, Any], name: str) -> None:
-        """Something that was said earlier."""
+        """Show an earlier message."""
 
     def begin_reply(self, name: str) -> None:
-        """A reply is awaited."""
+        """Show that a reply is awaited."""
 
     def show_delta(self, text: str) -> None:
-        """Some more of it."""
+        """Add a piece of the reply."""
 
     def void_reply(self, reason: str) -> None:
-        """What came of it does not count."""
+        """Take back what came of the reply."""
 
     def end_reply(self, outcome: dict[str, Any]) -> None:
-        """It is whole, or there is none."""
+        """Finish the reply, or say why there is none."""
 
     def show_status(self, glance: dict[str, Any]) -> None:
-        """The status line."""
+        """Show the status line."""
 
     def show_prompt(self, shown: str, fields: dict[str, Any]) -> None:
-        """What was sent."""
+        """Show what was sent to the model."""
 
     def show_notice(self, text: str) -> None:
-        """Something about the chat itself."""
+        """Show a notice about the chat itself."""
 
 
 class TerminalTranscript:
-    """For people."""
+    """A chat on a terminal, for people."""
 
     def __init__(self, person: str = "you", console: Console | None = None) -> None:
         self._person = person
         self._console = console or Console(highlight=False)
         self._wrapping: WordWrapper | None = None
-        self._waits = False
+        self._is_waiting = False
 
     def greet(self, glance: dict[str, Any]) -> None:
-        """Who it is, that it is an AI, and how to come back."""
+        """Show the name, that it is an AI, and how to come back."""
         self._print_styled(glance["name"], "bold cyan")
         self._print_styled(glance["notice"], "dim")
         if glance["stand_in"]:
             self._print_styled(STAND_IN, "yellow")
-        self._print_styled(f"session {glance['session_id']} · /help tells what else there is", "dim")
+        self._print_styled(f"session {glance['session_id']} · /help lists the commands", "dim")
         self._console.line()
 
     def show_message(self, message: dict[str, Any], name: str) -> None:
-        """As it stood on the screen then."""
+        """Show an earlier message as it was shown then."""
         person = message["role"] == "user"
         self._print_styled(self._person if person else name, "bold green" if person else "bold cyan")
         content = message["content"]
@@ -90,19 +90,19 @@ class TerminalTranscript:
         self._console.line()
 
     def begin_reply(self, name: str) -> None:
-        """Its name, and that something will come."""
+        """Show the name, and a sign that the reply will come."""
         self._print_styled(name, "bold cyan")
         self._show_waiting()
 
     def show_delta(self, text: str) -> None:
-        """Word by word."""
+        """Show a piece of the reply, broken into lines between words."""
         self._clear_waiting()
         assert self._wrapping is not None
         self._write_raw(self._wrapping.feed(escape_controls(text)))
 
     def void_reply(self, reason: str) -> None:
-        """Take back what is still on the screen, and say where not all is."""
-        rows = self._wrapping.rows if self._wrapping is not None and not self._waits else 0
+        """Clear what is still on the screen of the reply; where that is not all, say so below it."""
+        rows = self._wrapping.rows if self._wrapping is not None and not self._is_waiting else 0
         self._clear_waiting()
         if rows and rows < self._console.height and self._console.is_terminal:
             self._write_raw(f"\r\x1b[{rows - 1}A\x1b[J" if rows > 1 else "\r\x1b[J")
@@ -112,7 +112,7 @@ class TerminalTranscript:
         self._show_waiting()
 
     def end_reply(self, outcome: dict[str, Any]) -> None:
-        """The rest, or why there is no reply."""
+        """Show the rest of the reply, or why there is none."""
         self._clear_waiting()
         assert self._wrapping is not None
         self._write_raw(self._wrapping.flush())
@@ -125,34 +125,34 @@ class TerminalTranscript:
                 self._print_styled("(cancelled)", "dim")
 
     def show_status(self, glance: dict[str, Any]) -> None:
-        """Character, node, drift and cost."""
-        self._print_styled(status_line(glance), "dim")
+        """Show character, node, drift and cost."""
+        self._print_styled(format_status_line(glance), "dim")
         self._console.line()
 
     def show_prompt(self, shown: str, fields: dict[str, Any]) -> None:
-        """Word for word; only what would move the cursor is left out."""
+        """Show the prompt word for word, without control codes."""
         del fields
         self._console.rule("what was sent", style="dim")
         self._console.out(escape_controls(shown), highlight=False)
         self._console.rule(style="dim")
 
     def show_notice(self, text: str) -> None:
-        """Dim, on a line of its own."""
-        if self._waits:
+        """Show a dim line of its own."""
+        if self._is_waiting:
             self._clear_waiting()
         elif self._wrapping is not None:
             self._console.line()
         self._print_styled(escape_controls(text), "dim")
 
     def _show_waiting(self) -> None:
-        self._wrapping, self._waits = WordWrapper(min(self._console.width, WIDEST)), True
+        self._wrapping, self._is_waiting = WordWrapper(min(self._console.width, WIDEST)), True
         if self._console.is_terminal:
             self._console.print(Text("…", style="dim"), end="")
 
     def _clear_waiting(self) -> None:
-        if self._waits and self._console.is_terminal:
+        if self._is_waiting and self._console.is_terminal:
             self._write_raw("\r\x1b[K")
-        self._waits = False
+        self._is_waiting = False
 
     def _write_raw(self, text: str) -> None:
         self._console.file.write(text)
@@ -163,15 +163,15 @@ class TerminalTranscript:
 
 
 class PlainTranscript:
-    """For programs: replies on standard output, everything else on standard error."""
+    """A chat for programs: replies on standard output, everything else on standard error."""
 
-    def __init__(self, as_json: bool, *, earlier: bool = False) -> None:
-        self._as_json, self._earlier = as_json, earlier
+    def __init__(self, as_json: bool, *, show_earlier: bool = False) -> None:
+        self._as_json, self._show_earlier = as_json, show_earlier
         self._text = ""
         self._last: dict[str, Any] = {}
 
     def greet(self, glance: dict[str, Any]) -> None:
-        """Where the conversation is."""
+        """Write the id of the conversation, and that an AI answers."""
         if self._as_json:
             self._write_line(json.dumps({"session": glance}, ensure_ascii=False))
         else:
@@ -179,8 +179,8 @@ class PlainTranscript:
             self.show_notice(f"session {glance['session_id']}. {glance['notice']}{stand_in}")
 
     def show_message(self, message: dict[str, Any], name: str) -> None:
-        """Only where it was asked for: a program that talks knows what was said."""
-        if not self._earlier:
+        """Write an earlier message if earlier messages were asked for."""
+        if not self._show_earlier:
             return
         if self._as_json:
             self._write_line(json.dumps({"message": message}, ensure_ascii=False))
@@ -190,21 +190,21 @@ class PlainTranscript:
         self._write_line(f"{who}: {escape_controls(words) if sys.stdout.isatty() else words}")
 
     def begin_reply(self, name: str) -> None:
-        """Nothing is shown before it is whole."""
+        """Write nothing: a reply is written once it is whole."""
         del name
         self._text = ""
 
     def show_delta(self, text: str) -> None:
-        """Kept."""
+        """Keep the piece until the reply is whole."""
         self._text += text
 
     def void_reply(self, reason: str) -> None:
-        """Forgotten."""
+        """Forget what came of the reply."""
         del reason
         self._text = ""
 
     def end_reply(self, outcome: dict[str, Any]) -> None:
-        """The whole reply at once."""
+        """Write the whole reply, or why there is none."""
         if self._as_json:
             reply = self._text if outcome["status"] == "committed" else None
             self._write_line(json.dumps({**outcome, "reply": reply}, ensure_ascii=False))
@@ -214,18 +214,18 @@ class PlainTranscript:
             self.show_notice(f"error: no reply: {reason_for_failure(outcome)}")
 
     def show_status(self, glance: dict[str, Any]) -> None:
-        """Told to programs only."""
+        """Write the status as JSON; plain text has none."""
         if self._as_json:
-            self._write_line(json.dumps({"standing": glance}, ensure_ascii=False))
+            self._write_line(json.dumps({"status": glance}, ensure_ascii=False))
 
     def show_prompt(self, shown: str, fields: dict[str, Any]) -> None:
-        """Word for word."""
+        """Write the prompt word for word."""
         self._write_line(
             json.dumps({"prompt": fields}, ensure_ascii=False) if self._as_json else shown.rstrip("\n")
         )
 
     def show_notice(self, text: str) -> None:
-        """Beside the replies."""
+        """Write a notice to standard error."""
         sys.stderr.write(escape_controls(text) + "\n")
         sys.stderr.flush()
 
@@ -237,8 +237,8 @@ class PlainTranscript:
 _TROUBLE = {"rate limit": "the model takes no more requests for now", "server": "the model is in trouble"}
 
 
-def status_line(glance: dict[str, Any]) -> str:
-    """One line: who speaks, where, how far from its character, and what it cost."""
+def format_status_line(glance: dict[str, Any]) -> str:
+    """Name who speaks, at which node, how far from its character, and the cost."""
     drift = glance["drift"]
     parts = [
         glance["name"],
@@ -254,24 +254,24 @@ def status_line(glance: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def describe_retry(why: dict[str, Any]) -> str:
-    """That the model is asked again, and why."""
-    told = _TROUBLE.get(why["reason"], "the model does not answer")
-    return f"({told}: trying again, {why['number']} of {why['most']})"
+def describe_retry(retry: dict[str, Any]) -> str:
+    """Say why the model is asked again."""
+    cause = _TROUBLE.get(retry["reason"], "the model does not answer")
+    return f"({cause}: trying again, {retry['number']} of {retry['most']})"
 
 
 def describe_cost(glance: dict[str, Any]) -> str:
-    """Tokens and money."""
+    """List tokens and money of this conversation and of today."""
     return "\n".join(_describe_spend(what, glance[key]) for what, key in _SPENT)
 
 
 def format_dollars(microdollars: int) -> str:
-    """An amount, with as many places as it needs to be more than nothing."""
+    """Format an amount with four decimal places."""
     return f"${microdollars / DOLLAR:.4f}"
 
 
 def reason_for_failure(outcome: dict[str, Any]) -> str:
-    """Why there is no reply."""
+    """Return why there is no reply."""
     return str(outcome.get("detail") or outcome.get("code") or outcome["status"])
 
 

@@ -59,11 +59,15 @@ class ClusterAt:
     database_url: str
     etcd_endpoints: tuple[str, ...]
     admin: AdminAt | None = None
+    ca: str = ""
+    """The authority of its doors, if they speak TLS."""
     gateways: tuple[NodeAt, ...] = ()
 
     def as_json(self, **more: object) -> str:
         """One line."""
         told = asdict(self) | more
+        if not self.ca:
+            del told["ca"]
         if not self.gateways:
             del told["gateways"]
         if self.admin is not None and not self.admin.password:

@@ -34,9 +34,11 @@ class GatewayCredentials:
     gateway: NodeId
     folder: Path
 
-    def to_environment(self) -> Mapping[str, str]:
-        """The settings that make a gateway show it to voters."""
-        return {
+    def to_environment(self, *, with_doors: bool = False) -> Mapping[str, str]:
+        """The settings that make a gateway show it to voters, and to clients, too, at its doors."""
+        pair = {"CERTIFICATE": self.folder / "door.pem", "KEY": self.folder / "door.key"}
+        doors = ("CCN_HTTP_TLS", "CCN_GRPC_TLS") if with_doors else ()
+        return {f"{door}_{end}": str(file) for door in doors for end, file in pair.items()} | {
             "CCN_TLS_CA": str(self.folder / "ca.pem"),
             "CCN_TLS_CERTIFICATE": str(self.folder / f"{link_certificates.PEERS}.pem"),
             "CCN_TLS_KEY": str(self.folder / f"{link_certificates.PEERS}.key"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class LocalGateways:
         doors: Sequence[ports.NodePorts],
         database: EmbeddedPostgres,
         cluster: Mapping[str, str],
+        *,
+        tls: bool = False,
     ) -> list[nodes.NodeProcess]:
         """What each of them is given: its ports, its certificate, and a role that only reads."""
         given = self.equip(folder, link_certificates.ALWAYS)
@@ -52,7 +54,9 @@ class LocalGateways:
         }
         return [
             nodes.NodeProcess(
-                name, each, nodes.node_environment(name, each, {**common, **own.to_environment()})
+                name,
+                replace(each, scheme="https") if tls else each,
+                nodes.node_environment(name, each, {**common, **own.to_environment(with_doors=tls)}),
             )
             for (name, own), each in zip(given.items(), doors, strict=True)
         ]

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class UpOptions:
     port: int | None
     quiet: bool
     as_json: bool
+    tls: bool = False
     gateways: int = 0
 
 
@@ -136,7 +137,7 @@ class LocalCluster:
                 wanted = self._plan_nodes(where, held.node_ports, database, coordination, model)
 
                 def write_record() -> data_folder.ClusterAt:
-                    at = self._describe_cluster(wanted, database, coordination, admin)
+                    at = self._describe_cluster(where, wanted, database, coordination, admin)
                     where.write_record(at)
                     return at
 
@@ -241,12 +242,22 @@ class LocalCluster:
         }
         given = self._equip_nodes(where, link_certificates.ALWAYS)
         before = doors[self._wish.nodes :]
-        return self._gateways.plan_processes(where.nodes, before, database, cluster) + [
+        return self._gateways.plan_processes(where.nodes, before, database, cluster, tls=self._wish.tls) + [
             nodes.NodeProcess(
-                name, each, nodes.node_environment(name, each, {**cluster, **own.to_environment()})
+                name,
+                replace(each, scheme="https") if self._has_tls else each,
+                nodes.node_environment(name, each, {**cluster, **self._own_environment(own)}),
             )
             for (name, own), each in zip(given.items(), doors[: self._wish.nodes], strict=True)
         ]
+
+    @property
+    def _has_tls(self) -> bool:
+        return self._wish.tls or self._chosen.http.tls_certificate is not None
+
+    def _own_environment(self, own: node_credentials.NodeCredentials) -> Mapping[str, str]:
+        """What a node alone is given: its keys, and for its doors a certificate if they are to have one."""
+        return {**own.to_environment(), **(own.to_door_environment() if self._wish.tls else {})}
 
     def _equip_nodes(
         self, where: data_folder.ClusterFolder, lasting: timedelta
@@ -259,11 +270,12 @@ class LocalCluster:
             [ports.HOST],
             datetime.now(UTC),
             lasting=lasting,
-            between_nodes_only=True,
+            links=(link_certificates.PEERS, link_certificates.DOOR)[: 1 + self._wish.tls],
         )
 
     def _describe_cluster(
         self,
+        where: data_folder.ClusterFolder,
         wanted: Sequence[nodes.NodeProcess],
         database: EmbeddedPostgres,
         coordination: EmbeddedEtcd,
@@ -282,6 +294,7 @@ class LocalCluster:
             _node_database_url(database),
             coordination.endpoints,
             admin,
+            str(where.nodes / "ca" / "ca.pem") if self._wish.tls else "",
             describe(self._gateways.names),
         )
 

@@ -36,7 +36,8 @@ SERVERS: Mapping[str, tuple[str, ...]] = {
     "redis": ("redis",),
 }
 """The servers that nodes call, and what they are called where nobody says otherwise."""
-PEERS = "peers"
+PEERS, DOOR = "peers", "door"
+NODE_LINKS = (PEERS, DOOR, "database", "etcd", "redis")
 _CLIENT = "ccn"
 _SECRET, _PUBLIC = 0o600, 0o644
 
@@ -59,7 +60,7 @@ def plan_node(node: NodeId, hosts: Sequence[str]) -> Sequence[LinkCertificate]:
     doors = tuple(dict.fromkeys((*identity.LOOPBACK, *hosts)))
     return (
         LinkCertificate(PEERS, node, identity.certificate_names(node, hosts), LinkUse.BOTH),
-        LinkCertificate("door", node, doors, LinkUse.SERVER),
+        LinkCertificate(DOOR, node, doors, LinkUse.SERVER),
         LinkCertificate("database", roles.NODE, (), LinkUse.CLIENT),
         LinkCertificate("etcd", _CLIENT, (), LinkUse.CLIENT),
         LinkCertificate("redis", _CLIENT, (), LinkUse.CLIENT),

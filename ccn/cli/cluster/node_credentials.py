@@ -10,7 +10,7 @@ restart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,6 +39,12 @@ class NodeCredentials:
             "CCN_TLS_KEY": str(self.certificates / "peers.key"),
         }
 
+    def to_door_environment(self) -> Mapping[str, str]:
+        """The settings that make it show its certificate to clients."""
+        pair = {"CERTIFICATE": self.certificates / "door.pem", "KEY": self.certificates / "door.key"}
+        doors = ("CCN_HTTP_TLS", "CCN_GRPC_TLS")
+        return {f"{door}_{end}": str(file) for door in doors for end, file in pair.items()}
+
 
 def prepare_nodes(
     folder: Path,
@@ -47,7 +53,7 @@ def prepare_nodes(
     now: datetime,
     *,
     lasting: timedelta = link_certificates.SOON,
-    between_nodes_only: bool = False,
+    links: Collection[str] = link_certificates.NODE_LINKS,
 ) -> Mapping[NodeId, NodeCredentials]:
     """Make what is missing in FOLDER, and renew certificates that do not last; keys that sign are kept."""
     plans = {node: link_certificates.plan_node(node, hosts) for node in nodes}
@@ -58,9 +64,7 @@ def prepare_nodes(
             state, certificates = folder / node, find_certificates(folder, node)
             state.mkdir(mode=0o700, exist_ok=True)
             key = memory.prepare_folder(state)
-            wanted = [
-                each for each in plan if each.name == link_certificates.PEERS or not between_nodes_only
-            ]
+            wanted = [each for each in plan if each.name in links]
             link_certificates.issue_missing(certificates, wanted, authority, now, lasting)
             prepared[node] = NodeCredentials(node, state, certificates, key.public)
         return prepared

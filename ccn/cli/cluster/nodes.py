@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ async def _wait_until_ready(node: NodeProcess, process: child.Child) -> None:
     try:
         async with asyncio.timeout(_READY_DEADLINE_S):
             while process.code is None:
-                if not (reason := await _find_missing_checks(node.node_ports.http, process.pid)):
+                if not (reason := await _find_missing_checks(node.node_ports, process.pid)):
                     return
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
@@ -130,15 +131,15 @@ async def _wait_until_ready(node: NodeProcess, process: child.Child) -> None:
     )
 
 
-async def _find_missing_checks(port: int, pid: int) -> str:
-    """What the process `pid` still needs in order to serve on `port`; empty if nothing."""
+async def _find_missing_checks(doors: ports.NodePorts, pid: int) -> str:
+    """What the process `pid` still needs in order to serve at its doors; empty if nothing."""
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            told = json.loads(await _get_readiness(port))
+            told = json.loads(await _get_readiness(doors))
     except (OSError, TimeoutError, ValueError):
         return "it does not answer"
     if not isinstance(told, dict) or told.get("pid") != pid:
-        return f"somebody else answers on port {port}"
+        return f"somebody else answers on port {doors.http}"
     match told["checks"]:
         case [{"name": "record", "passes": False, "reason": str(reason)}]:  # alone: its doors stay shut
             raise errors.EmbeddedFailed(reason)
@@ -147,8 +148,10 @@ async def _find_missing_checks(port: int, pid: int) -> str:
     )
 
 
-async def _get_readiness(port: int) -> bytes:
-    reader, writer = await asyncio.open_connection(ports.HOST, port)
+async def _get_readiness(doors: ports.NodePorts) -> bytes:
+    reader, writer = await asyncio.open_connection(
+        ports.HOST, doors.http, ssl=_believe_anybody() if doors.scheme == "https" else None
+    )
     try:
         writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
         await reader.readexactly(_ANSWER_LIMIT)
@@ -158,6 +161,13 @@ async def _get_readiness(port: int) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+def _believe_anybody() -> ssl.SSLContext:
+    """Trust whatever is shown: nothing secret is sent, and the answer says which process gave it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def node_environment(node_id: str, doors: ports.NodePorts, given: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from ccn import errors
 
@@ -26,11 +27,12 @@ class NodePorts:
 
     http: int
     grpc: int
+    scheme: Literal["http", "https"] = "http"
 
     @property
     def url(self) -> str:
         """Of HTTP."""
-        return f"http://{HOST}:{self.http}"
+        return f"{self.scheme}://{HOST}:{self.http}"
 
     @property
     def target(self) -> str:

@@ -35,6 +35,13 @@ def up(  # noqa: PLR0917 - the options of a command
             show_default=False,
         ),
     ] = None,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            help="Let the doors speak TLS, with an authority of their own, which commands here trust.",
+        ),
+    ] = False,
     gateways: Annotated[
         int,
         typer.Option(min=0, max=16, help="How many gateways besides: doors in front of the nodes."),
@@ -60,5 +67,7 @@ def up(  # noqa: PLR0917 - the options of a command
     from ccn.cli.cluster import lifecycle  # noqa: PLC0415 - start-up must be quick
 
     raise typer.Exit(
-        lifecycle.run_cluster(lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json, gateways))
+        lifecycle.run_cluster(
+            lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json, tls, gateways)
+        )
     )

@@ -164,7 +164,8 @@ def find_nodes(
     local_key = str((running.get("admin") or {}).get("api_key", ""))
     key = api_key or _read_key(reading, api_key_file) or local_key
     urls = tuple(str(node["http"]) for node in running["nodes"])
-    return HttpTarget(urls, key, _describe_local(running), ca or reading.settings.client.ca)
+    local_ca = Path(running["ca"]) if running.get("ca") else None
+    return HttpTarget(urls, key, _describe_local(running), ca or local_ca or reading.settings.client.ca)
 
 
 def _http_target(
@@ -182,9 +183,9 @@ def _http_target(
 
 def _database_target(reading: SettingsReading, database_url: str, data: Path | None) -> DatabaseTarget:
     if database_url:
-        return DatabaseTarget(database_url, "--database-url")
+        return DatabaseTarget(_prepare_url(database_url, reading, named_here=True), "--database-url")
     if data is None and (url := _named_database(reading)):
-        return DatabaseTarget(url, reading.field_origin("database", "url"))
+        return DatabaseTarget(_prepare_url(url, reading), reading.field_origin("database", "url"))
     if data is None and (endpoint := _named_endpoint(reading)):
         origin = reading.field_origin("client", "endpoint")
         raise errors.InputInvalid(
@@ -193,6 +194,16 @@ def _database_target(reading: SettingsReading, database_url: str, data: Path | N
         )
     running = _running_record(data)
     return DatabaseTarget(str(running["database_url"]), _describe_local(running))
+
+
+def _prepare_url(url: str, reading: SettingsReading, *, named_here: bool = False) -> str:
+    """Refuse a way in the clear beyond this machine; what the command line names speaks for itself."""
+    from ccn.store.connection import hosts  # noqa: PLC0415 - few commands need it, and its library is large
+
+    database = reading.settings.database
+    if named_here:
+        database = database.model_copy(update={"ca": None, "certificate": None, "key": None})
+    return hosts.prepare_url(url, database)
 
 
 def _read_key(reading: SettingsReading, api_key_file: Path | None) -> str:

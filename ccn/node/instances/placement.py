@@ -163,10 +163,10 @@ class Placement:
         for left in reversed(range(TRIES)):
             try:
                 return await self._spawn_somewhere(here)
-            except errors.Conflict as lost:
+            except (errors.Conflict, errors.Overloaded) as lost:
                 if (found := await instances.find_in_conversation(self._pool, here.id)) is not None:
                     return found
-                if not left or not here.open:
+                if not left or not here.open or isinstance(lost, errors.Overloaded):
                     raise
                 log.info("spawning again", conversation=str(here.id), reason=str(lost))
                 here = await conversations.load_conversation(self._pool, here.id)
@@ -210,7 +210,8 @@ class Placement:
         refused = ""
         for pressing in (False, True):
             refused = await self._room.make_room_here(owner, self._spawns_under_way, pressing=pressing)
-            if not refused:
+            # The room may have gone to this very conversation, for somebody who asked at the same time.
+            if not refused or conversation in self._spawns_under_way:
                 return await here()
             for node in rendezvous.rank_nodes(conversation, self._adoption.other_nodes):
                 try:
@@ -251,7 +252,8 @@ class Placement:
             return await spawned()
 
     def _forget_spawn(self, conversation: ConversationId, done: asyncio.Task[Instance]) -> None:
-        del self._spawns_under_way[conversation]
+        if self._spawns_under_way.get(conversation) is done:  # not one that began after it
+            del self._spawns_under_way[conversation]
         if not done.cancelled():
             done.exception()  # told to whoever waits for it; perhaps nobody does any more
 
@@ -268,7 +270,7 @@ class Placement:
     async def _on_begin(self, body: Body) -> AsyncGenerator[object]:
         owner = UserId(UUID(body["owner"])) if body.get("owner") else None
         here, character = ConversationId(UUID(body["conversation"])), CharacterId(body["character"])
-        await self._check_room(owner, body)
+        await self._check_room(here, owner, body)
         _, born = await self._begin_here(
             BeginConversation(here, character, owner, title=str(body["title"]))
         )
@@ -276,12 +278,13 @@ class Placement:
 
     async def _on_spawn(self, body: Body) -> AsyncGenerator[object]:
         here = await conversations.load_conversation(self._pool, ConversationId(UUID(body["conversation"])))
-        await self._check_room(here.owner, body)
+        await self._check_room(here.id, here.owner, body)
         yield str((await self._spawn_here(here)).id)
 
-    async def _check_room(self, owner: UserId | None, body: Body) -> None:
+    async def _check_room(self, conversation: ConversationId, owner: UserId | None, body: Body) -> None:
         pressing = bool(body.get("pressing"))
-        if refused := await self._room.make_room_here(owner, self._spawns_under_way, pressing=pressing):
+        refused = await self._room.make_room_here(owner, self._spawns_under_way, pressing=pressing)
+        if refused and conversation not in self._spawns_under_way:
             raise errors.Overloaded(refused)
 
     async def _on_end(self, body: Body) -> AsyncGenerator[object]:

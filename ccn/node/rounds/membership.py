@@ -26,7 +26,7 @@ from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import SignerState
 from ccn.etcd import client, election
 from ccn.etcd import session as etcd_session
-from ccn.etcd.access import EtcdAccess
+from ccn.etcd.link import EtcdLink
 from ccn.etcd.session import EtcdSession
 from ccn.node.rounds import (
     genesis,
@@ -73,8 +73,7 @@ class Membership:
     """Also tells whether this node made a leaf that has its name."""
     pool: Pool
     peers: PeerClient
-    load_access: Callable[[], EtcdAccess]
-    """Loads how etcd is reached. It is called for each session, because certificates are renewed."""
+    etcd: EtcdLink
     lease_ttl_s: float
     cluster: settings.ClusterSettings
     now_us: Callable[[], int]
@@ -154,9 +153,8 @@ class Membership:
         self.writer.fence.timelines.learn(introduction.timeline)
 
     async def _run_session(self, doors: NodeDoors) -> None:
-        access = await asyncio.to_thread(self.load_access)
         async with (
-            client.open_client(access.servers, tls=access.tls, user=access.user) as etcd,
+            self.etcd.open_client() as etcd,
             etcd_session.open_session(
                 etcd, ttl_s=self.lease_ttl_s, keepalive_s=0.3 * self.lease_ttl_s
             ) as session,

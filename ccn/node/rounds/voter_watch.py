@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,8 +16,8 @@ import structlog
 from ccn import errors
 from ccn.core.identity.registration import ShownRegistration
 from ccn.core.ids import NodeId
-from ccn.etcd import client, members
-from ccn.etcd.access import EtcdAccess
+from ccn.etcd import members
+from ccn.etcd.link import EtcdLink
 from ccn.node.rounds.member_snapshot import MemberSnapshot
 from ccn.node.rounds.trust import Trust
 from ccn.peers.client import PeerClient
@@ -34,8 +34,7 @@ class VoterWatch:
 
     trust: Trust
     peers: PeerClient
-    load_access: Callable[[], EtcdAccess]
-    """How etcd is reached; asked again each time, because certificates are renewed."""
+    etcd: EtcdLink
     members: MemberSnapshot = field(default_factory=MemberSnapshot)
     _shown: Sequence[ShownRegistration] = ()
     _updating: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -66,9 +65,8 @@ class VoterWatch:
         said = ""
         while True:
             try:
-                access = await asyncio.to_thread(self.load_access)
                 async with (
-                    client.open_client(access.servers, tls=access.tls, user=access.user) as etcd,
+                    self.etcd.open_client() as etcd,
                     contextlib.aclosing(members.watch_registrations(etcd)) as shown,
                 ):
                     async for self._shown in shown:

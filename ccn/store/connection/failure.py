@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -158,6 +159,8 @@ def describe_error(foreign: BaseException) -> str:
     """What happened, without PostgreSQL's DETAIL and asyncpg's values: they may be somebody's words."""
     if _is_unsendable(foreign):
         return "a value has no form in PostgreSQL: " + str(foreign).partition(":")[0]
+    if isinstance(foreign, ssl.SSLError):  # whose number is one of OpenSSL
+        return f"TLS with PostgreSQL broke: {foreign.reason or foreign}"
     if isinstance(foreign, OSError) and foreign.errno is not None and foreign.errno > 0:
         return (
             f"PostgreSQL does not answer: {os.strerror(foreign.errno)}"  # asyncio adds numbers and brackets

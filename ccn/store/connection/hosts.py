@@ -22,8 +22,12 @@ from asyncpg.connect_utils import SessionAttribute
 
 from ccn import errors
 from ccn.store.connection import failure
+from ccn.store.encryption import link as links
+from ccn.store.encryption import parameters
 
 if TYPE_CHECKING:
+    from ccn import settings
+
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
     Connection = asyncpg.Connection
@@ -86,6 +90,14 @@ async def connect(url: str, *, timeout: float, accept: Accept | None = None, **o
     return await _connect_fitting(wish, only, next(_list_passes(wish.hosts.wanted)), timeout)
 
 
+def prepare_url(url: str, database: settings.DatabaseSettings) -> str:
+    """Return the URL with the files of its TLS that the settings name, if it may be used at all."""
+    whole = parameters.complete_url(url, database)
+    if whole and not database.insecure:
+        parameters.refuse_plain_way(whole, [host.host for host in read_hosts(whole).hosts])
+    return whole
+
+
 async def connect_for_pool(*url: Any, **options: Any) -> Connection:
     """Connect as a pool of asyncpg's wants it."""
     return await connect(*url, **options)
@@ -117,12 +129,8 @@ async def _connect_fitting(
     """Connect to this one, unless it is not what is wanted."""
     where: dict[str, Any] = {"host": host.host, "port": host.port} if host is not None else {}
     async with asyncio.timeout(timeout_s):
-        connection: Connection = await asyncpg.connect(
-            wish.hosts.url,
-            **where,
-            **wish.options,
-            timeout=timeout_s,
-            target_session_attrs=SessionAttribute.any,
+        connection = await _connect_encrypted(
+            wish.hosts.url, host, {**where, **wish.options, "timeout": timeout_s}
         )
         try:
             unfit = await _find_unfitness(connection, wanted)
@@ -136,6 +144,22 @@ async def _connect_fitting(
             await connection.close(timeout=_CLOSE_S)
         raise ConnectionError(f"{host or 'the server'} {unfit}")
     return connection
+
+
+async def _connect_encrypted(url: str, host: DatabaseHost | None, options: dict[str, Any]) -> Connection:
+    """Connect with TLS where the URL asks for it; what TLS has against it is said in words."""
+    link = links.find_link(url)
+    if link is not None:
+        options["ssl"] = link.context
+    try:
+        return await asyncpg.connect(url, **options, target_session_attrs=SessionAttribute.any)
+    except (TimeoutError, ConnectionRefusedError):
+        raise
+    except (OSError, asyncpg.ConnectionDoesNotExistError) as failed:
+        explained = await links.explain_failure(link, host.host, host.port) if link and host else ""
+        if not explained:
+            raise
+        raise ConnectionError(explained) from failed
 
 
 async def _find_unfitness(connection: Connection, wanted: str) -> str:

@@ -87,9 +87,9 @@ async def test_through_a_pipe_every_line_gets_its_reply_on_a_line(here: Here) ->
 
 async def test_programs_get_objects_and_go_on_with_the_session(here: Here) -> None:
     _, out, _ = await here.piped("--json", given="Hello.\n")
-    greeting, reply, standing = map(json.loads, out.splitlines())
+    greeting, reply, status = map(json.loads, out.splitlines())
     assert (reply["status"], reply["reply"]) == ("committed", "Well, I am here.")
-    assert (standing["standing"]["node"], standing["standing"]["name"]) == ("node-1", "Ada")
+    assert (status["status"]["node"], status["status"]["name"]) == ("node-1", "Ada")
     session = greeting["session"]["session_id"]
     _, out, _ = await here.piped("--json", "--session", session, "--show-prompt", given="More.\n")
     shown = [each for each in map(json.loads, out.splitlines()) if "prompt" in each]
@@ -267,7 +267,7 @@ async def test_an_admin_sees_the_conversation_of_somebody_else_for_a_reason_and_
     assert "--reason WHY" in err
     code, out, err = await admin.piped("--session", session, "--reason", "sie bat um Hilfe: ärgerlich")
     assert (code, out) == (0, "user: Hello.\nAda: Well, I am here.\n")
-    assert "the record says" in err
+    assert "the record keeps the reason" in err
     code, out, _ = await admin.piped(
         "--session", session, "--reason", "why", "--json", given="I confess.\n"
     )

@@ -14,7 +14,7 @@ from ccn.continuity import local
 from tests.support.cli import commands
 
 HERE = "postgresql://ccn:hunter2@127.0.0.1:5433/ccn"
-NAMED = "postgresql://ann:hunter3@db.example:5432/ccn"
+NAMED = "postgresql://ann:hunter3@db.example:5432/ccn?sslmode=verify-full"
 
 
 @pytest.fixture
@@ -117,7 +117,12 @@ def test_a_command_says_whose_database_it_uses_and_no_password(
 
 
 @pytest.mark.parametrize(
-    "url", [NAMED, "postgresql://db.example/ccn?user=ann&password=hunter3", "postgresql://ann:h@/ccn"]
+    "url",
+    [
+        NAMED,
+        "postgresql://db.example/ccn?user=ann&password=hunter3&sslmode=verify-full",
+        "postgresql://ann:h@/ccn",
+    ],
 )
 def test_a_password_among_the_arguments_is_warned_about_once_and_not_shown(
     home: Path, capsys: pytest.CaptureFixture[str], url: str
@@ -133,7 +138,7 @@ def test_a_password_among_the_arguments_is_warned_about_once_and_not_shown(
         assert "hunter" not in used
         way(url, None, quiet=True)
         assert capsys.readouterr().err == ""
-    target.find_database("postgresql://ann@db.example/ccn", None, quiet=False)
+    target.find_database("postgresql://ann@localhost/ccn", None, quiet=False)
     assert "warning" not in capsys.readouterr().err
 
 

@@ -57,13 +57,20 @@ async def test_a_full_cluster_begins_nothing(node: Node) -> None:
     assert [instance.id for instance in alive] == [begun.instance.id]
 
 
-async def test_all_who_ask_at_once_for_the_instance_of_a_conversation_get_the_same(world: World) -> None:
-    async with world.node("node-1") as roomy:
-        body = {"conversation": str(await begin_unspoken(roomy))}
-        spawned = await asyncio.gather(*[call(roomy, "spawn", body) for _ in range(3)])
-        assert len(set(spawned)) == 1
-        (instance,) = await instances.list_alive(roomy.pool)
-        assert UUID(str(spawned[0])) == instance.id
+async def test_all_who_ask_at_once_for_the_instance_of_a_conversation_get_the_same(node: Node) -> None:
+    body = {"conversation": str(await begin_unspoken(node))}
+    spawned = await asyncio.gather(*[call(node, "spawn", body) for _ in range(3)])
+    assert len(set(spawned)) == 1, "the one place of this node is taken for all three"
+    (instance,) = await instances.list_alive(node.pool)
+    assert UUID(str(spawned[0])) == instance.id
+
+
+async def test_several_messages_at_once_share_the_last_place_of_a_node(node: Node) -> None:
+    conversation = await begin_unspoken(node)
+    said = [node.conversations.say(conversation, f"Hello {number}", ANN) for number in range(3)]
+    turns = await asyncio.gather(*said)
+    assert len({turn.id for turn in turns}) == 3
+    assert len(await instances.list_alive(node.pool)) == 1
 
 
 async def test_a_closed_conversation_gets_no_instance(node: Node) -> None:

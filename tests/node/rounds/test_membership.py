@@ -14,6 +14,7 @@ from ccn.core.ids import NodeId
 from ccn.core.rounds.refusal import Refusal
 from ccn.core.rounds.signer import SignerState
 from ccn.etcd.access import EtcdAccess
+from ccn.etcd.link import EtcdLink
 from ccn.node.rounds import consensus_round as story
 from ccn.node.rounds.consensus_round import SealedRound
 from ccn.node.rounds.membership import Membership
@@ -38,7 +39,7 @@ def membership(
         writer=writer,
         pool=connections,
         peers=cast("PeerClient", None),
-        load_access=lambda: EtcdAccess(("127.0.0.1:1",)),
+        etcd=EtcdLink(EtcdAccess(("127.0.0.1:1",))),
         lease_ttl_s=5.0,
         cluster=settings.ClusterSettings(),
         now_us=lambda: 0,

@@ -30,6 +30,7 @@ from ccn.etcd import client, members
 from ccn.etcd.access import EtcdAccess
 from ccn.etcd.client import EtcdClient
 from ccn.etcd.entry import EtcdEntry
+from ccn.etcd.link import EtcdLink
 from ccn.gateway.grpc.peer import PeerServer
 from ccn.node.rounds.membership import Membership
 from ccn.node.rounds.peer_answers import PeerAnswers
@@ -78,7 +79,7 @@ class Party:
                 Writer(self.database, name, lambda: datetime.now(UTC)),
                 own,
                 known,
-                lambda: EtcdAccess(self.endpoints),
+                EtcdLink(EtcdAccess(self.endpoints)),
                 5.0,
                 settings.ClusterSettings(size=1, interval_s=0.5, protocol=2),
                 lambda: time.time_ns() // 1_000,

@@ -23,7 +23,7 @@ import typer
 from ccn import errors
 from ccn.certificates import identity, inspection
 from ccn.cli.cluster import link_certificates, node_credentials
-from ccn.cli.commands.cluster import revocations
+from ccn.cli.commands.cluster import gateway_keys, revocations
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach.target import Json
 from ccn.core import ids
@@ -149,6 +149,7 @@ def _hosts_by_server(
     return {server: identity.check_hosts(hosts) for server, hosts in named.items()}
 
 
+app.command("gateway")(gateway_keys.issue_certificates)
 app.command("revoke")(revocations.revoke_certificates)
 app.command("revoked")(revocations.list_revoked)
 
