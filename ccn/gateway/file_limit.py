@@ -31,7 +31,9 @@ def reserve_files(node_settings: settings.Settings) -> None:
 
 def count_needed(node_settings: settings.Settings) -> int:
     """Count the files that this node may have open at once."""
-    http = node_settings.http.connection_limit + connection_limit.silent_limit(node_settings.http)
+    silent = connection_limit.silent_limit(node_settings.http)
+    handshakes = silent if node_settings.http.tls_certificate is not None else 0
+    http = node_settings.http.connection_limit + silent + handshakes
     database = node_settings.database.pool_size + node_settings.database.search_pool_size
     return http + node_settings.grpc.connection_limit + peer.CONNECTIONS + database + _OTHER_FILES
 

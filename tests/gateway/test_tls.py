@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 import pytest
+import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
 from ccn import continuity, errors, metrics
@@ -166,6 +167,29 @@ async def test_whoever_expects_tls_where_there_is_none_is_told_so() -> None:
             await asyncio.to_thread(remote.get, at, "/status", WITHIN_S)
 
 
+async def silent(port: int) -> bool:
+    """Connect, say nothing, and wait until the door ends it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with suppress(ConnectionError):
+        assert not await asyncio.wait_for(reader.read(), WITHIN_S)
+    writer.close()
+    return True
+
+
+def test_whoever_begins_no_handshake_is_cut_off_and_keeps_nobody_out(pair: Pair) -> None:
+    pair.put()
+
+    async def crowd() -> None:
+        async with tls_doors.open_doors(pair, head_s=0.5, connection_limit=20) as doors:
+            strangers = [asyncio.create_task(silent(doors.ports["http"])) for _ in range(60)]
+            await ask_http(doors, pair, set())
+            await asyncio.gather(*strangers)
+            await ask_http(doors, pair, set())
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(crowd())
+
+
 async def test_answers_over_tls_demand_tls_and_others_do_not(pair: Pair) -> None:
     pair.put()
     async with tls_doors.open_doors(pair) as doors:
@@ -287,7 +311,16 @@ async def stream_peers(doors: TlsDoors, pair: Pair) -> AsyncIterator[object]:
             yield introduction
 
 
-async def test_pairs_are_exchanged_under_load_and_nobody_is_refused(pair: Pair) -> None:
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_pairs_are_exchanged_under_load_and_nobody_is_refused(
+    pair: Pair, make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A node has the second loop, whose TLS is its own."""
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(exchange_under_load(pair))
+
+
+async def exchange_under_load(pair: Pair) -> None:
     pair.put()
     seen, answered = set[str](), dict.fromkeys(LINKS, 0)
     async with tls_doors.open_doors(pair) as doors:

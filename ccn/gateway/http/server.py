@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from ccn.certificates.watch import CertificateWatches
 from ccn.gateway import exposure
 from ccn.gateway.http import connection_limit, slow_clients
 from ccn.gateway.http.connection_limit import ConnectionLimit, ForwardedLimit
+from ccn.gateway.tls_listener import TlsListener
 
 _UNREAD_MS = 60_000  # how long a client may leave unread what we sent
 
@@ -93,8 +95,9 @@ async def serve_app(
             forwarded_allow_ips=list(http.trusted_proxies),
             backlog=connection_limit.BACKLOG,
             timeout_graceful_shutdown=max(1, int(grace_s)),
-            ssl_context_factory=(lambda *_: tls) if tls is not None else None,
-        )
+        ),
+        tls,
+        http,
     )
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="uvicorn")
     stopping = asyncio.create_task(stop.wait(), name="http stop")
@@ -113,6 +116,31 @@ async def serve_app(
 
 
 class _UvicornServer(uvicorn.Server):
+    def __init__(
+        self, config: uvicorn.Config, tls: ssl.SSLContext | None, http: settings.HttpSettings
+    ) -> None:
+        super().__init__(config)
+        self._tls, self._http = tls, http
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as uvicorn does, but over TLS with limits for those who have not agreed on it yet."""
+        if self._tls is None:
+            await super().startup(sockets)
+            return
+        config, state = self.config, self.server_state
+        protocol: Any = config.http_protocol_class
+        self.servers = [
+            TlsListener(  # type: ignore[misc]  # all that is asked of a server here is to close
+                listening,
+                self._tls,
+                lambda: protocol(config=config, server_state=state, app_state={}),
+                within_s=self._http.head_s,
+                limit=connection_limit.silent_limit(self._http),
+            )
+            for listening in sockets or ()
+        ]
+        self.started = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone: `ccn.service` handles them."""

@@ -72,9 +72,9 @@ class TlsDoors:
 
 @asynccontextmanager
 async def open_doors(
-    pair: Pair, now: datetime | None = None, *, mutual: bool = False
+    pair: Pair, now: datetime | None = None, *, mutual: bool = False, **more: Any
 ) -> AsyncIterator[TlsDoors]:
-    """Open all three with the same files. With `now`, their clock stands still then.
+    """Open all three with the same files; `more` is for that of HTTP. With `now`, their clock stands still.
 
     If `mutual`, the doors for clients want a certificate too, as that for nodes always does.
     """
@@ -87,7 +87,7 @@ async def open_doors(
         "tls_key": pair.folder / "door.key",
     }
     doors = files | ({"tls_ca": pair.ca} if mutual else {})
-    http = settings.HttpSettings(port=0, **doors)
+    http = settings.HttpSettings(port=0, **doors, **more)
     tls = settings.TlsSettings(ca=pair.ca, certificate=files["tls_certificate"], key=files["tls_key"])
     certificates, stop, node = CertificateWatches(clock, LOOK_S), asyncio.Event(), Node()
     app = http_app.create_bare_app(http)
