@@ -21,10 +21,11 @@ from itertools import takewhile
 import asyncpg
 
 from ccn import errors
-from ccn.store.connection import failure, hosts, online, schema_files
+from ccn.store.connection import failure, hosts, online
 from ccn.store.connection.hosts import Accept
 from ccn.store.connection.pool import Connection
-from ccn.store.connection.schema_files import Migration
+from ccn.store.schema import schema_files
+from ccn.store.schema.schema_files import Migration
 
 _LOCK = 0x63636E0001
 _LOCK_WAIT_S = 120.0

@@ -19,9 +19,10 @@ import asyncpg
 import structlog
 
 from ccn import errors
-from ccn.store.connection import failure, schema_files, schema_locks
+from ccn.store.connection import failure
 from ccn.store.connection.pool import Connection
-from ccn.store.connection.schema_files import Migration
+from ccn.store.schema import schema_files, schema_locks
+from ccn.store.schema.schema_files import Migration
 
 HOLD_S = 2.0
 """How long a file may wait for its locks and hold them, both together."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ccn.store.connection import failure, migrate, schema_locks
+from ccn.store.connection import failure, migrate
 from ccn.store.connection.migrate import MigrationPlan
-from ccn.store.connection.schema_files import Migration
-from ccn.store.connection.schema_locks import TableLock
+from ccn.store.schema import schema_locks
+from ccn.store.schema.schema_files import Migration
+from ccn.store.schema.schema_locks import TableLock
 
 
 @dataclass(frozen=True, slots=True)

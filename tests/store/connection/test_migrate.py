@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors
-from ccn.store.connection import migrate, schema_files
+from ccn.store.connection import migrate
+from ccn.store.schema import schema_files
 
 
 @asynccontextmanager

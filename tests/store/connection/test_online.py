@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from ccn import errors, settings
-from ccn.store.connection import migrate, online, schema_files
-from ccn.store.connection.schema_files import Migration
+from ccn.store.connection import migrate, online
+from ccn.store.schema import schema_files
+from ccn.store.schema.schema_files import Migration
 
 MARGIN_S = 1.5
 """What a crowded machine may add to the two seconds."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncpg
 
 from ccn import settings
-from ccn.store.connection import migrate, schema_files, upgrade_plan
+from ccn.store.connection import migrate, upgrade_plan
+from ccn.store.schema import schema_files
 from tests.store.connection.test_online import make_files
 
 

@@ -18,10 +18,10 @@ from ccn.core.message import Role
 from ccn.core.prompts.anchor import Anchor, RecalledConversation
 from ccn.core.turn import TurnStatus
 from ccn.store.character import measures, vectors
-from ccn.store.connection import schema_files
 from ccn.store.conversations import conversations, search, turns
 from ccn.store.conversations.anchors import KeepAnchor
 from ccn.store.conversations.conversations import AppendMessage
+from ccn.store.schema import schema_files
 from ccn.store.upkeep import retention
 from ccn.store.upkeep.retention import RedactMessages
 from tests.support.speakers import ANN, WREN

@@ -9,9 +9,9 @@ import pytest
 
 from ccn import settings
 from ccn.core.message import Role
-from ccn.store.connection import schema_files
 from ccn.store.conversations import turns
 from ccn.store.conversations.conversations import AppendMessage
+from ccn.store.schema import schema_files
 from ccn.store.upkeep.retention import RedactMessages
 from tests.support.speakers import ANN
 from tests.support.store.open_store import Store, keeping

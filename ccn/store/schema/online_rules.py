@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ccn.store.connection import schema_locks
-from ccn.store.connection.schema_files import Migration
-from ccn.store.connection.schema_locks import Lock, TableLock
+from ccn.store.schema import schema_locks
+from ccn.store.schema.schema_files import Migration
+from ccn.store.schema.schema_locks import Lock, TableLock
 
 
 def find_faults(migration: Migration) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ccn.store.connection import online_rules, schema_files
-from ccn.store.connection.schema_files import HEADLESS, parse_migration
+from ccn.store.schema import online_rules, schema_files
+from ccn.store.schema.schema_files import HEADLESS, parse_migration
 
 EXEMPT = 27
 """Files from before there were rules. This number may only become smaller."""

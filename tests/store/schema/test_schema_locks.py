@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncpg
 
 from ccn import settings
-from ccn.store.connection import schema_files, schema_locks
-from ccn.store.connection.schema_locks import Lock, TableLock
+from ccn.store.schema import schema_files, schema_locks
+from ccn.store.schema.schema_locks import Lock, TableLock
 
 
 def _list_locks(sql: str, head: str = "") -> tuple[TableLock, ...]:

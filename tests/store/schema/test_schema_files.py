@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ccn import errors
-from ccn.store.connection import schema_files
-from ccn.store.connection.schema_files import HEADLESS, parse_migration
+from ccn.store.schema import schema_files
+from ccn.store.schema.schema_files import HEADLESS, parse_migration
 
 NEXT = f"{HEADLESS + 1:04}_more.sql"
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ccn.store.connection import schema_files
-from ccn.store.connection.schema_files import Migration
+from ccn.store.schema import schema_files
+from ccn.store.schema.schema_files import Migration
 
 
 class Lock(StrEnum):
