@@ -80,7 +80,7 @@ async def run_postgres(
         await wait_for_predecessor(where)
         stack.enter_context(mayfly.temporary_data(where) if ephemeral else mayfly.lasting_data(where))
         programs = await asyncio.to_thread(find_programs, where, bin)
-        password = await _prepare_data(where, programs)
+        password = await prepare_data(where, programs)
         socket = stack.enter_context(sockets.socket_folder(where))
 
         @asynccontextmanager
@@ -113,11 +113,12 @@ def owner_url(data: Path, port: int) -> str:
     return database_url("ccn", password, port)
 
 
-def database_url(role: str, password: str, port: int) -> str:
-    """Return the address, for a role, of a server on this machine."""
+def database_url(role: str, password: str, *listening: int) -> str:
+    """Return the address, for a role, of a server on this machine, or of several that follow each other."""
     # Without `sslmode` a client asks for TLS first. That costs each connection a round trip and a context
     # of certificates, and the answer is no: the server listens on loopback and has none.
-    return f"postgresql://{role}:{password}@{ports.HOST}:{port}/ccn?sslmode=disable"
+    hosts = ",".join(f"{ports.HOST}:{port}" for port in listening)
+    return f"postgresql://{role}:{password}@{hosts}/ccn?sslmode=disable"
 
 
 def find_programs(where: DataLayout, bin_: Path | None, like: str | None = None) -> PostgresPrograms:
@@ -134,7 +135,7 @@ def find_programs(where: DataLayout, bin_: Path | None, like: str | None = None)
     return copies.ensure_reachable(programs, where.account)
 
 
-async def _prepare_data(where: DataLayout, programs: PostgresPrograms) -> str:
+async def prepare_data(where: DataLayout, programs: PostgresPrograms) -> str:
     """Make data if there are none. Return the password for them."""
     is_lost = not where.password.exists()
     password = layout.ensure_password(where.password)

@@ -153,12 +153,17 @@ async def promote_server(server: PostgresServer, pid: int) -> None:
 
 def take_passwords(where: layout.DataLayout, primary: EmbeddedPostgres) -> str:
     """Keep the passwords of the primary here as well: the copied data know these. Return the owner's."""
-    with folder.translate_refusals(where.data):
-        for file in (where.password, where.node_password):
-            folder.replace_file(file, (primary.data / file.name).read_text(), 0o600)
+    copy_passwords(where, primary.data)
     password = layout.ensure_password(where.password)
     replication.write_passfile(where, password)
     return password
+
+
+def copy_passwords(where: layout.DataLayout, primary: Path) -> None:
+    """Write the passwords in the folder of the primary here as well."""
+    with folder.translate_refusals(where.data):
+        for file in (where.password, where.node_password):
+            folder.replace_file(file, (primary / file.name).read_text(), 0o600)
 
 
 def is_left_behind(server: PostgresServer) -> bool:
