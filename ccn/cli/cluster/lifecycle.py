@@ -33,13 +33,12 @@ from ccn.cli.cluster import (
     stand_in,
     summary,
 )
+from ccn.cli.cluster.database import ClusterDatabase, run_database
 from ccn.cli.output import lines
 from ccn.cli.output.screen import Screen
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd, supervision
 from ccn.embedded.etcd import EmbeddedEtcd
-from ccn.embedded.postgres import service
-from ccn.embedded.postgres.service import EmbeddedPostgres
 from ccn.node.recovery import database_check
 from ccn.node.signing import signing_key as signatures
 from ccn.store.connection import migrate, roles
@@ -64,6 +63,7 @@ class UpOptions:
     as_json: bool
     tls: bool = False
     gateways: int = 0
+    standby: bool = False
 
 
 def run_cluster(wish: UpOptions) -> int:
@@ -200,12 +200,10 @@ class LocalCluster:
     @asynccontextmanager
     async def _start_services(
         self, where: data_folder.ClusterFolder, said: journal.ProcessJournal
-    ) -> AsyncIterator[tuple[EmbeddedPostgres, EmbeddedEtcd]]:
-        chosen, data, report = self._chosen, where.data / "postgres", self._event_reporter(said)
+    ) -> AsyncIterator[tuple[ClusterDatabase, EmbeddedEtcd]]:
+        chosen, report = self._chosen, self._event_reporter(said)
         async with (
-            service.run_postgres(
-                data, bin=chosen.pg.bin, ephemeral=self._wish.ephemeral, on_event=report
-            ) as database,
+            run_database(where, chosen.pg.bin, said, report, with_standby=self._wish.standby) as database,
             etcd.run_etcd(bin=chosen.etcd.bin, on_event=report) as coordination,
         ):
             yield database, coordination
@@ -230,7 +228,7 @@ class LocalCluster:
         self,
         where: data_folder.ClusterFolder,
         doors: Sequence[ports.NodePorts],
-        database: EmbeddedPostgres,
+        database: ClusterDatabase,
         coordination: EmbeddedEtcd,
         model: Mapping[str, str],
     ) -> list[nodes.NodeProcess]:
@@ -277,7 +275,7 @@ class LocalCluster:
         self,
         where: data_folder.ClusterFolder,
         wanted: Sequence[nodes.NodeProcess],
-        database: EmbeddedPostgres,
+        database: ClusterDatabase,
         coordination: EmbeddedEtcd,
         admin: data_folder.AdminAt | None,
     ) -> data_folder.ClusterAt:
@@ -302,7 +300,7 @@ class LocalCluster:
         self,
         at: data_folder.ClusterAt,
         where: data_folder.ClusterFolder,
-        database: EmbeddedPostgres,
+        database: ClusterDatabase,
         model: Mapping[str, str],
     ) -> str:
         """Say that it is ready, and return what people were told."""
@@ -367,7 +365,7 @@ def _repeat_on_enter(say: Callable[[], None]) -> Iterator[None]:
 
 
 async def _check_databases_record(
-    where: data_folder.ClusterFolder, names: Sequence[str], database: EmbeddedPostgres
+    where: data_folder.ClusterFolder, names: Sequence[str], database: ClusterDatabase
 ) -> None:
     """Write nothing to a database that does not show what the nodes here have signed: it was put back."""
     folders = {NodeId(name): where.nodes / name for name in names if (where.nodes / name).exists()}
@@ -378,7 +376,7 @@ async def _check_databases_record(
             )
 
 
-def _node_database_url(database: EmbeddedPostgres) -> str:
+def _node_database_url(database: ClusterDatabase) -> str:
     """The database as nodes and commands use it: as a role that owns nothing."""
     return database.url_of(roles.NODE, database.node_password)
 

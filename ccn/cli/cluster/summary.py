@@ -69,7 +69,8 @@ def _summary_rows(
     for node in (*at.nodes, *at.gateways):
         yield node.id, node.http, f"{' ' * _GAP}gRPC {node.grpc}"
     database = urlsplit(at.database_url)
-    yield f"PostgreSQL {postgres_version}", f"{database.hostname}:{database.port}{database.path}", ""
+    hosts = database.netloc.rpartition("@")[2]
+    yield f"PostgreSQL {postgres_version}", f"{hosts}{database.path}", ""
     yield "  password in", _shorten_path(where.record), ""
     if at.admin is not None:
         yield "admin", at.admin.user, f"{' ' * _GAP}API key in {_shorten_path(where.key)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ccn import errors
+from ccn.cli.cluster import database
+from ccn.cli.cluster.database import PairRoles
 from ccn.cli.output import printing
 from ccn.cli.reach import remote, target
 from ccn.cli.reach.target import Authority, Data, Endpoint, HttpTarget, Json
@@ -23,11 +25,12 @@ def status(endpoint: Endpoint = "", data: Data = None, ca: Authority = None, as_
 
     This command needs no API key.
     """
-    answer = _ask_nodes(target.find_nodes(endpoint, data, ca=ca))
+    at = target.find_nodes(endpoint, data, ca=ca)
+    answer, roles = _ask_nodes(at), database.find_roles(data, at.urls)
     if as_json:
-        printing.say_json(answer)
+        printing.say_json(answer | {"databases": asdict(roles)} if roles else answer)
     else:
-        _print_status(answer)
+        _print_status(answer, roles)
 
 
 def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
     raise errors.Unavailable("no node answers, though `ccn up` runs: its output says whether they start")
 
 
-def _print_status(status: dict[str, Any]) -> None:
+def _print_status(status: dict[str, Any], roles: PairRoles | None) -> None:
     console = Console(highlight=False)
     nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("node", "", "votes", "running since", "version", "speaks", "address"):
@@ -72,6 +75,8 @@ def _print_status(status: dict[str, Any]) -> None:
         facts.add_row("protocol", f"{status['protocol']}{_describe_raise(status)}")
     facts.add_row("unsealed", f"{status['unsealed']} leaves wait for a block")
     facts.add_row("database", status["database_mode"])
+    if roles is not None:
+        facts.add_row("", str(roles) if roles.in_step else f"[red]{roles}[/]")
     if status["stopped"]:
         why = printing.escape_markup(status["stopped"])
         facts.add_row("[red]stopped[/]", f"{status['node']} signs nothing any more: {why}")

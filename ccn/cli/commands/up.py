@@ -46,6 +46,13 @@ def up(  # noqa: PLR0917 - the options of a command
         int,
         typer.Option(min=0, max=16, help="How many gateways besides: doors in front of the nodes."),
     ] = 0,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby",
+            help="Run a second PostgreSQL, which has all commits and takes over if one dies.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Show where everything listens and what goes wrong, no more.")
     ] = False,
@@ -66,8 +73,5 @@ def up(  # noqa: PLR0917 - the options of a command
         )
     from ccn.cli.cluster import lifecycle  # noqa: PLC0415 - start-up must be quick
 
-    raise typer.Exit(
-        lifecycle.run_cluster(
-            lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json, tls, gateways)
-        )
-    )
+    wish = lifecycle.UpOptions(nodes, data, ephemeral, port, quiet, as_json, tls, gateways, standby)
+    raise typer.Exit(lifecycle.run_cluster(wish))

@@ -226,8 +226,10 @@ def _running_record(data: Path | None) -> dict[str, Any]:
 def _owner_url(url: str, running: dict[str, Any]) -> str:
     """Return the URL of the local database for its owner, whose password lies beside the data."""
     from ccn.embedded.postgres import service  # noqa: PLC0415 - few commands need it, and an extra has it
+    from ccn.store.connection import hosts  # noqa: PLC0415 - the same
 
-    return service.owner_url(Path(str(running["data"])) / "postgres", urlsplit(url).port or 0)
+    listening = [host.port for host in hosts.read_hosts(url).hosts]
+    return service.owner_url(Path(str(running["data"])) / "postgres", *listening)
 
 
 def _describe_local(running: dict[str, Any]) -> str:

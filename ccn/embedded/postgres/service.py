@@ -102,15 +102,15 @@ async def run_postgres(
         )
 
 
-def owner_url(data: Path, port: int) -> str:
-    """Return the address, for its owner, of a server that another process runs on `data`."""
+def owner_url(data: Path, *listening: int) -> str:
+    """Return the address, for its owner, of the server or the pair that another process runs on `data`."""
     try:
         password = (data / "password").read_text().strip()
     except OSError as unreadable:
         raise errors.DataDirectoryUnusable(
             f"{data / 'password'} cannot be read: {unreadable.strerror}"
         ) from unreadable
-    return database_url("ccn", password, port)
+    return database_url("ccn", password, *listening)
 
 
 def database_url(role: str, password: str, *listening: int) -> str:

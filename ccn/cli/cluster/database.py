@@ -1,0 +1,94 @@
+"""The database of a local cluster: one server, or two of which one takes over from the other.
+
+Separate because everything else in `ccn up` sees one database with one URL, whichever it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ccn.cli.cluster.data_folder import ClusterFolder
+from ccn.cli.cluster.journal import ProcessJournal
+from ccn.continuity import local
+from ccn.embedded.postgres import service
+from ccn.embedded.postgres.pair import pair, record
+from ccn.embedded.supervision import ChildEvent
+
+_IN_STEP_S = 30.0
+
+
+class ClusterDatabase(Protocol):
+    """As much of either as the cluster needs."""
+
+    @property
+    def url(self) -> str:
+        """The address for its owner."""
+
+    @property
+    def version(self) -> str:
+        """Of PostgreSQL."""
+
+    @property
+    def node_password(self) -> str:
+        """Of the role that nodes have."""
+
+    def url_of(self, role: str, password: str) -> str:
+        """The address for another role."""
+
+
+@asynccontextmanager
+async def run_database(
+    where: ClusterFolder,
+    bin_: Path | None,
+    said: ProcessJournal,
+    report: Callable[[ChildEvent], None],
+    *,
+    with_standby: bool,
+) -> AsyncIterator[ClusterDatabase]:
+    """Run it until the block ends. Without a standby it is the server that led last that runs."""
+    if not with_standby:
+        data = record.find_primary_alone(where.data)
+        alone = service.run_postgres(data, bin=bin_, ephemeral=where.temporary, on_event=report)
+        async with alone as database:
+            yield database
+        return
+
+    def report_change(change: str) -> None:
+        said.add_note("postgres", "warning" if " died" in change else "info", change)
+
+    running = pair.run_pair(
+        where.data, bin=bin_, ephemeral=where.temporary, on_event=report, on_change=report_change
+    )
+    async with running as both:
+        async with asyncio.timeout(_IN_STEP_S):
+            await both.wait_until_in_step()
+        yield both
+
+
+@dataclass(frozen=True, slots=True)
+class PairRoles:
+    """Who leads of the two servers on this machine."""
+
+    primary: str
+    standby: str
+    in_step: bool
+
+    def __str__(self) -> str:
+        state = "is in step" if self.in_step else "is not in step: it cannot take over"
+        return f"{self.primary} leads, {self.standby} {state}"
+
+
+def find_roles(data: Path | None, nodes: Sequence[str]) -> PairRoles | None:
+    """Who leads in the cluster that runs here with these nodes; None if it has one server."""
+    running = local.read_record(data)
+    if running is None or [node["http"] for node in running["nodes"]] != list(nodes):
+        return None
+    if "," not in str(running["database_url"]).rpartition("@")[2]:
+        return None
+    found = record.read_record(Path(str(running["data"])))
+    return PairRoles(found.primary, found.standby, found.in_step)
