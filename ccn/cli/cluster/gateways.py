@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ccn.cli.cluster import gateway_credentials, link_certificates, nodes, ports
+from ccn.cli.cluster.database import ClusterDatabase
 from ccn.core.ids import NodeId
-from ccn.embedded.postgres.service import EmbeddedPostgres
 from ccn.store.connection import roles
 
 
@@ -38,7 +38,7 @@ class LocalGateways:
         self,
         folder: Path,
         doors: Sequence[ports.NodePorts],
-        database: EmbeddedPostgres,
+        database: ClusterDatabase,
         cluster: Mapping[str, str],
         *,
         tls: bool = False,
