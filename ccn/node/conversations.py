@@ -155,15 +155,24 @@ class Conversations:
     async def follow_turn(
         self, turn: TurnId, after: StreamPosition = stream.START, *, also: Collection[EventKind] = ()
     ) -> AsyncGenerator[StreamEvent]:
-        """Yield every event of a turn after a position, to its end, whichever node hosts it.
+        """Yield every piece of a turn after a position, to its end, from whatever node hosts it.
 
-        Of the kinds that are not stored, yield only those that the reader names in `also`.
+        Pieces of the kinds that are kept nowhere are left out, except the kinds in `also`.
         """
+        async with aclosing(self.follow_batches(turn, after, also=also)) as batches:
+            async for batch in batches:
+                for piece in batch:
+                    yield piece
+
+    async def follow_batches(
+        self, turn: TurnId, after: StreamPosition = stream.START, *, also: Collection[EventKind] = ()
+    ) -> Batches:
+        """Yield the same, with the pieces that are there at once together."""
         async with aclosing(self._streams.follow_turn(turn, after)) as batches:
             async for batch in batches:
-                for event in batch:
-                    if event.kind not in stream.UNKEPT or event.kind in also:
-                        yield event
+                wanted = [piece for piece in batch if piece.kind not in stream.UNKEPT or piece.kind in also]
+                if wanted:
+                    yield wanted
 
     async def load_turn(self, turn: TurnId) -> Turn:
         """Load a turn."""

@@ -1,4 +1,5 @@
-"""The HTTP door of one node: reads beside a bare FastAPI echo, what a streamed chunk costs, 500 WebSockets.
+"""The HTTP door of one node: reads beside a bare FastAPI echo, what a streamed chunk costs, 500 WebSockets,
+and a turn through a gateway.
 
 Node, echo and stand-in are processes of their own. Requests come one after the other over one connection. A
 reply streams through the Messages API to a plain reader; what the node adds is told beside the official SDK
@@ -21,7 +22,7 @@ import anthropic
 from websockets.asyncio.client import ClientConnection, connect
 
 from ccn.cli.cluster import first_admin
-from scripts.benchmarks import harness, serving, store_server
+from scripts.benchmarks import gateway_role, harness, serving, store_server
 from scripts.benchmarks.harness import Figure
 
 READS = 300
@@ -82,6 +83,7 @@ async def run(rounds: int) -> harness.Report:
             Figure("added to a chunk, p50", "ms", of["node"] - of["sdk"], goal=0.15, better="less"),
         ]
         figures += await _sockets(node)
+    figures += await gateway_role.measure_turns()
     return harness.Report(figures, [got, chunks])
 
 

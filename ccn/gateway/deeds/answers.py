@@ -145,10 +145,12 @@ class GatewayAnswers:
         turn = await self._load_turn(conversation, body)
         place = StreamPosition(int(body["epoch"]), int(body["number"]))
         also = [EventKind(kind) for kind in body["also"]]
-        events = self.deeds.conversations.follow_turn(caller, turn, place, also=also)
-        async with aclosing(events) as following:
-            async for event in following:
-                yield [(event.position.epoch, event.position.number, event.kind, event.data)]
+        following = self.deeds.conversations.follow_batches(caller, turn, place, also=also)
+        async with aclosing(following) as batches:
+            async for batch in batches:
+                yield [
+                    (event.position.epoch, event.position.number, event.kind, event.data) for event in batch
+                ]
 
     async def _cancel_turn(self, caller: Caller, body: Body) -> object:
         opened = await self.deeds.access.open_to_operate(caller, _conversation_of(body), "cancel")

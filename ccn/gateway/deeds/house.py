@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -80,6 +80,18 @@ class HouseConversations:
         """Every piece of a turn after a place, to its end."""
         del caller
         return self.node.follow_turn(turn.id, after, also=also)
+
+    def follow_batches(
+        self,
+        caller: Caller,
+        turn: Turn,
+        after: StreamPosition = stream.START,
+        *,
+        also: Collection[EventKind] = (),
+    ) -> AsyncGenerator[Sequence[StreamEvent]]:
+        """The same, with the pieces that are there at once together."""
+        del caller
+        return self.node.follow_batches(turn.id, after, also=also)
 
     async def cancel_turn(self, caller: Caller, turn: Turn) -> Turn:
         """End a turn without a reply."""

@@ -6,7 +6,7 @@ Whoever answers checks nothing that the door has checked, but `answers` does so 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -64,6 +64,16 @@ class ConversationDeeds(Protocol):
         also: Collection[EventKind] = (),
     ) -> AsyncGenerator[StreamEvent]:
         """Every piece of a turn after a place, to its end, whoever hosts it meanwhile."""
+
+    def follow_batches(
+        self,
+        caller: Caller,
+        turn: Turn,
+        after: StreamPosition = stream.START,
+        *,
+        also: Collection[EventKind] = (),
+    ) -> AsyncGenerator[Sequence[StreamEvent]]:
+        """The same, with the pieces that are there at once together."""
 
     async def cancel_turn(self, caller: Caller, turn: Turn) -> Turn:
         """End a turn without a reply; one that has ended stays as it is."""

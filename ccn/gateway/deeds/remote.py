@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -119,17 +119,31 @@ class RemoteConversations:
         *,
         also: Collection[EventKind] = (),
     ) -> AsyncGenerator[StreamEvent]:
-        """Every piece of a turn after a place, to its end; from one voter after the other, if they die."""
+        """Every piece of a turn after a place, to its end."""
+        async with aclosing(self.follow_batches(caller, turn, after, also=also)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def follow_batches(
+        self,
+        caller: Caller,
+        turn: Turn,
+        after: StreamPosition = stream.START,
+        *,
+        also: Collection[EventKind] = (),
+    ) -> AsyncGenerator[Sequence[StreamEvent]]:
+        """The same, as voters tell it: one voter after the other, if they die."""
         clock = asyncio.get_running_loop().time
         place, until = after, clock() + PATIENCE_S
         while True:
             try:
-                async with aclosing(self._stream_events(caller, turn, place, also)) as events:
-                    async for event in events:
-                        yield event
-                        if event.ends:
+                async with aclosing(self._stream_batches(caller, turn, place, also)) as batches:
+                    async for batch in batches:
+                        yield batch
+                        if batch[-1].ends:
                             return
-                        place, until = event.position, clock() + PATIENCE_S
+                        place, until = batch[-1].position, clock() + PATIENCE_S
             except _BROKEN:
                 if clock() > until:
                     raise
@@ -153,9 +167,9 @@ class RemoteConversations:
         body = {"conversation": conversation, "reason": reason}
         await self.voters.ask(bool, await self._question("terminate", body, caller, conversation))
 
-    async def _stream_events(
+    async def _stream_batches(
         self, caller: Caller, turn: Turn, place: StreamPosition, also: Collection[EventKind]
-    ) -> AsyncGenerator[StreamEvent]:
+    ) -> AsyncGenerator[Sequence[StreamEvent]]:
         body = {
             "conversation": turn.conversation,
             "turn": turn.id,
@@ -166,8 +180,10 @@ class RemoteConversations:
         asked = await self._question("follow", body, caller, turn.conversation, FOLLOW_S)
         async with aclosing(self.voters.stream_values(asked)) as batches:
             async for batch in batches:
-                for epoch, number, kind, data in batch:
-                    yield StreamEvent(StreamPosition(epoch, number), EventKind(kind), data)
+                yield [
+                    StreamEvent(StreamPosition(epoch, number), EventKind(kind), data)
+                    for epoch, number, kind, data in batch
+                ]
 
     async def _question(
         self,
