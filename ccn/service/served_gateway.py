@@ -35,7 +35,7 @@ from ccn.node.views.cluster_status import ClusterStatus
 from ccn.peers import client as peers
 from ccn.service import clock, servers
 from ccn.service.doors import BehindDoors
-from ccn.store.connection import pool, reading_role
+from ccn.store.connection import pool, roles
 from ccn.store.connection.fence import Fence
 
 
@@ -77,7 +77,7 @@ async def open_gateway(
         peers.open_client(name, shown.current) as voters,
     ):
         shown.on_change(voters.replace_identity)
-        await reading_role.check_reads_only(database)
+        await roles.check_reads_only(database)
         trust = Trust(database, signing_key.check_signature, lambda: heard.rules)
         watch = VoterWatch(trust, voters, servers.watch_etcd(chosen.etcd, certificates))
         calls = VoterCalls(name, voters, watch.list_seen)

@@ -111,6 +111,6 @@ async def _cluster() -> AsyncIterator[dict[str, Any]]:
 
 
 def _port_of(node: dict[str, Any]) -> int:
-    port = urlsplit(node["http"]).port
+    port: int | None = urlsplit(str(node["http"])).port
     assert port is not None
     return port

@@ -35,8 +35,8 @@ def migrate(
         bool,
         typer.Option(
             "--grants",
-            help="Then create the roles ccn_node and ccn_auditor if they are missing, and grant them what "
-            "nodes and auditors need; with --plan, print the SQL.",
+            help="Then create the roles ccn_node, ccn_gateway and ccn_auditor if they are missing, and "
+            "grant them what nodes, gateways and auditors need; with --plan, print the SQL.",
         ),
     ] = False,
 ) -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
+import structlog
+
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.gateway.deeds import values
 from ccn.gateway.deeds.voter_calls import VoterCalls, VoterQuestion
 from ccn.node.rounds.voter_news import HeardNews, VoterNews
+
+log = structlog.get_logger(__name__)
 
 ASK_S = 1.0
 _WITHIN_S = 2.0
@@ -59,6 +63,9 @@ class NewsRounds:
     async def _ask_voter(self, node: NodeId) -> VoterNews | None:
         question = VoterQuestion("news", {"door": self.door}, within_s=_WITHIN_S)
         try:
-            return values.read_value(VoterNews, await self._voters.ask_node(node, question))
-        except errors.CCNError:
+            news = values.read_value(VoterNews, await self._voters.ask_node(node, question))
+            news.check_readable()
+        except errors.CCNError as failed:
+            log.debug("a voter told no news", node=node, reason=str(failed))
             return None
+        return news

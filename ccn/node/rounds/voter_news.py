@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ccn import errors
 from ccn.core.chain import rules
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
@@ -38,6 +39,13 @@ class VoterNews:
         if not self.validators:
             return None
         return rules.parse_rules(bytes.fromhex(self.validators), bytes.fromhex(self.parameters))
+
+    def check_readable(self) -> None:
+        """Raise InputInvalid for what this version cannot read: such a voter counts as silent."""
+        try:
+            _ = self.rules, self.tip
+        except ValueError as strange:
+            raise errors.InputInvalid(f"{self.node} tells what cannot be read: {strange}") from None
 
     @property
     def tip(self) -> NumberedHash | None:

@@ -17,7 +17,7 @@ import asyncpg
 
 from ccn import errors
 from ccn.store.connection import failure, migrate
-from ccn.store.connection.pool import Connection
+from ccn.store.connection.pool import Connection, Pool
 
 NODE, AUDITOR, GATEWAY = "ccn_node", "ccn_auditor", "ccn_gateway"
 ROLES = (NODE, AUDITOR, GATEWAY)
@@ -44,6 +44,17 @@ async def grant_roles(url: str, passwords: Mapping[str, str] | None = None) -> N
         await connection.execute("SELECT ccn_grant()")
 
 
+async def check_reads_only(pool: Pool) -> None:
+    """Refuse a role that could write anything: a gateway writes nothing, whoever takes it over."""
+    tables = [row["name"] for row in await pool.rows(_WRITABLE)]
+    if tables:
+        raise errors.SettingsInvalid(
+            f"CCN_DATABASE_URL: a gateway only reads, and this role may write to {', '.join(tables[:3])}"
+            f"{' and others' if len(tables) > 3 else ''}: log in as {GATEWAY}, which"
+            " `ccn migrate --grants` makes, or as a member of it"
+        )
+
+
 async def _existing_roles(connection: Connection) -> set[str]:
     rows = await connection.fetch(_THERE, list(ROLES))
     return {row["rolname"] for row in rows}
@@ -61,3 +72,10 @@ async def _create_role(connection: Connection, role: str) -> None:
 _THERE = "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[])"
 _LETS_IN = "SELECT format('ALTER ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
 _GRANTS = "SELECT statement FROM ccn_grants() WHERE grantee = ANY ($1::text[]) ORDER BY step, statement"
+_WRITABLE = """
+    SELECT c.oid::regclass::text AS name
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')
+      AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+    ORDER BY 1
+"""

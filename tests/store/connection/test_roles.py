@@ -16,7 +16,7 @@ from ccn import errors, settings
 from ccn.core.axes import Vector
 from ccn.core.ids import NodeId
 from ccn.store.character import vectors
-from ccn.store.connection import migrate, pool, reading_role, roles, standbys
+from ccn.store.connection import migrate, pool, roles, standbys
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations
 from ccn.store.rounds import terms
@@ -216,10 +216,10 @@ async def test_a_gateway_reads_what_doors_show_and_can_write_nothing(node: Store
         async with pool.open(settings.DatabaseSettings.from_url(url), "test") as connections:
             assert (await conversations.load_history(connections, here)).messages[0].content == "Zanzibar"
             if not refuses:
-                await reading_role.check_reads_only(connections)
+                await roles.check_reads_only(connections)
                 continue
             with pytest.raises(errors.SettingsInvalid, match="log in as ccn_gateway"):
-                await reading_role.check_reads_only(connections)
+                await roles.check_reads_only(connections)
 
 
 async def test_every_table_is_a_node_s_to_read_and_no_history_is_its_to_change(granted: Granted) -> None:
