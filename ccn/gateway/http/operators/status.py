@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from ccn import errors
 from ccn.gateway.http import auth, problems, schemas
 from ccn.gateway.http.conversations import context as contexts
-from ccn.node.views.cluster_status import ClusterStatus
+from ccn.node.views.cluster_status import ClusterStatus, NodeSeat
 
 LoadStatus = Callable[[], Awaitable[ClusterStatus]]
 
@@ -24,10 +24,18 @@ def make_router(load_status: LoadStatus | None) -> APIRouter:
         """Show the nodes, the leader, the term, the height, the last round, and the unsealed leaves."""
         if load_status is None:
             raise errors.Unavailable("this node takes no part in rounds")
-        status = asdict(await load_status())
-        return schemas.StatusAnswer.model_validate(status | {"model": _retry_of_model(request)})
+        status = await load_status()
+        told = asdict(status) | {"nodes": [_seat_to_fields(seat) for seat in status.nodes]}
+        return schemas.StatusAnswer.model_validate(told | {"model": _retry_of_model(request)})
 
     return router
+
+
+def _seat_to_fields(seat: NodeSeat) -> dict[str, object]:
+    """A node as clients see it: the protocols that it speaks are the lowest and the highest."""
+    fields, spoken = asdict(seat), seat.spoken
+    del fields["spoken"]
+    return fields | {"protocol": (spoken.lowest, spoken.highest) if spoken is not None else None}
 
 
 def _retry_of_model(request: Request) -> dict[str, object] | None:
