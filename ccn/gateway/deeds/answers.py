@@ -29,6 +29,7 @@ from ccn.peers.exchange import GatewayQuestion
 from ccn.store.accounts.users import Tier
 from ccn.store.conversations import turns
 from ccn.store.conversations.turns import Turn
+from ccn.store.operators import requests
 
 Body = Mapping[str, Any]
 Answer = Callable[[Caller, Body], Awaitable[object]]
@@ -137,7 +138,7 @@ class GatewayAnswers:
             str(body["content"]),
             idempotency_key=str(body["key"]),
             refuse=bool(body["refuse"]),
-            language=body["language"],
+            language=_language_of(body),
         )
 
     async def _follow_turn(self, caller: Caller, body: Body) -> AsyncGenerator[object]:
@@ -184,7 +185,7 @@ class GatewayAnswers:
             Role(body["role"]),
             str(body["content"]),
             idempotency_key=str(body["key"]),
-            language=body["language"],
+            language=_language_of(body),
         )
 
     async def _answer_call(self, caller: Caller, body: Body) -> AsyncGenerator[object]:
@@ -200,10 +201,12 @@ class GatewayAnswers:
 
     async def _ask(self, caller: Caller, body: Body) -> object:
         access.require_tier(caller, Tier.ADMIN)
+        if (command := str(body["command"])) in requests.DONE:
+            raise errors.InputInvalid(f"nobody asks for {command!r}")
         return await self.deeds.requests.ask_and_wait(
             caller,
-            UUID(body["request"]),
-            str(body["command"]),
+            UUID(str(body["request"])),
+            command,
             beside=str(body["beside"]),
             body=body["body"],
             node=None if body["node"] is None else NodeId(str(body["node"])),
@@ -212,7 +215,7 @@ class GatewayAnswers:
 
     async def _take_back(self, caller: Caller, body: Body) -> object:
         access.require_tier(caller, Tier.ADMIN)
-        request, beside, why = UUID(body["request"]), str(body["beside"]), str(body["why"])
+        request, beside, why = UUID(str(body["request"])), str(body["beside"]), str(body["why"])
         return await self.deeds.requests.take_back(caller, request, beside, why)
 
     async def _seal_access(self, caller: Caller, body: Body) -> object:
@@ -230,11 +233,15 @@ class GatewayAnswers:
         return await self.deeds.load_status()
 
     async def _load_turn(self, conversation: ConversationId, body: Body) -> Turn:
-        turn = await turns.load_turn(self.deeds.access.pool, TurnId(UUID(body["turn"])))
+        turn = await turns.load_turn(self.deeds.access.pool, TurnId(UUID(str(body["turn"]))))
         if turn.conversation != conversation:
             raise errors.NotFound("there is no such turn")
         return turn
 
 
 def _conversation_of(body: Body) -> ConversationId:
-    return ConversationId(UUID(body["conversation"]))
+    return ConversationId(UUID(str(body["conversation"])))
+
+
+def _language_of(body: Body) -> str | None:
+    return None if body["language"] is None else str(body["language"])

@@ -37,7 +37,8 @@ ACCESS = "access"
 """What an admin did in somebody else's conversation, reading it above all: done when it is asked, too."""
 LOSS = "accept-loss"
 """What an operator accepted as lost of what a node acknowledged, before that node goes on."""
-_DONE = (ACCOUNT, ACCESS, LOSS)
+DONE = (ACCOUNT, ACCESS, LOSS)
+"""What is done when it is written down: nobody asks for it."""
 BY_LIMIT = 200
 WHY_LIMIT = 2_000
 TRIES = 3
@@ -135,7 +136,7 @@ async def take_back_request(pool: Pool, request: UUID, by: str, why: str = "") -
     _check_asker(by)
     if len(why) > WHY_LIMIT:
         raise errors.InputInvalid(f"a reason has at most {WHY_LIMIT} characters")
-    if await pool.rows(_TAKE_BACK, request, by, why, _DONE):
+    if await pool.rows(_TAKE_BACK, request, by, why, DONE):
         return
     state = await request_state(pool, request)
     if state.request.taken_back_by:
