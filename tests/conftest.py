@@ -120,7 +120,8 @@ def pytest_collection_finish() -> None:
 
 def _left_out() -> dict[str, str]:
     """Fixtures that cannot be had on this machine, and why."""
-    found = {"redis": redis_server.LEFT_OUT, "browser": browser.LEFT_OUT}
+    redis = dict.fromkeys(("redis", "tls_redis"), redis_server.LEFT_OUT)
+    found = redis | {"browser": browser.LEFT_OUT}
     return {fixture: why for fixture, why in found.items() if why}
 
 

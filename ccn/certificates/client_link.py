@@ -82,6 +82,10 @@ class ClientLink:
         Python's TLS reads files, not texts, so `pems` only says that they have changed.
         """
         del pems
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the files again, and use them from now on."""
         self._context = self._make_context()
 
     async def explain_failure(self, host: str, port: int, greeting: bytes = b"") -> str:

@@ -18,14 +18,13 @@ from ipaddress import IPv6Address, ip_address
 import redis.asyncio
 import structlog
 from limits import RateLimitItem, RateLimitItemPerSecond
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ccn import errors, metrics, settings
-from ccn.gateway import request_windows
+from ccn import metrics, settings
+from ccn.gateway import redis_link, request_windows
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.guessing import Guesses
+from ccn.gateway.redis_link import RedisLink
 from ccn.gateway.request_windows import Window
 
 _log = structlog.get_logger()
@@ -73,10 +72,13 @@ class Limiter:
         self._patience_s = limits.redis_timeout_s / 2  # one half for a connection, one for the answer
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._local = request_windows.MemoryWindows(clock)
-        self._redis = _make_connections(limits)
+        self.link = redis_link.find_link(limits)
+        """The way to Redis; None if this node counts alone."""
+        self._redis = _make_connections(self.link, limits) if self.link is not None else None
         self._shared = request_windows.RedisWindows(self._redis) if self._redis else None
         self._reachable = False
         self._lost = asyncio.Event()
+        self._explained = ""
         self.guesses = Guesses(limits, self._count_refusal, clock)
 
     async def count_request(self, key: str) -> LimitVerdict:
@@ -156,30 +158,26 @@ class Limiter:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
                 await self._shared.hit(self._requests, "probe")
         except _REDIS_ERRORS as error:
-            if not self._lost.is_set():
+            explained = await self.link.explain_failure() if self.link is not None else ""
+            if not self._lost.is_set() or explained not in {"", self._explained}:
                 _log.warning(
-                    "Redis cannot be reached: this node counts requests alone", reason=type(error).__name__
+                    "Redis cannot be reached: this node counts requests alone",
+                    reason=explained or type(error).__name__,
                 )
+            self._explained = explained
             self._lose_redis(error)
             return
+        self._explained = ""
         self._reachable = True
         self._lost.clear()
         metrics.set_limits_degraded(degraded=False)
         _log.info("requests are counted across all nodes")
 
 
-def _make_connections(limits: settings.LimitsSettings) -> redis.asyncio.ConnectionPool | None:
-    url = limits.redis_url.get_secret_value()
-    if not url:
-        return None
-    try:
-        return redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=limits.redis_timeout_s,
-            socket_connect_timeout=_PROBE_TIMEOUT_S,
-            socket_timeout=_PROBE_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),  # the circuit decides when to try again
-        )
-    except ValueError as invalid:
-        raise errors.SettingsInvalid(f"CCN_LIMITS_REDIS_URL: {invalid}") from None
+def _make_connections(link: RedisLink, limits: settings.LimitsSettings) -> redis.asyncio.ConnectionPool:
+    return link.open_pool(
+        max_connections=_CONNECTIONS,
+        timeout=limits.redis_timeout_s,
+        socket_connect_timeout=_PROBE_TIMEOUT_S,
+        socket_timeout=_PROBE_TIMEOUT_S,
+    )

@@ -28,7 +28,7 @@ from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
 from ccn.gateway.search_places import Searches
 from ccn.node.turns.plates import Plates
-from ccn.service import clock
+from ccn.service import clock, servers
 
 _HAND_OVER_S = 1.5  # of the time to stop, what streams leave to the turns that are handed over
 
@@ -81,6 +81,7 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
         connection_limit.trusted_proxies(chosen.http),
     )
     grpc_port = rpc.listen(chosen.grpc, behind.certificates)
+    servers.watch_redis(behind.limiter, behind.certificates)
 
     talk = ConversationContext(
         deeds.conversations,

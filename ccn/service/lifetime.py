@@ -115,7 +115,7 @@ async def _live(
     stop = asyncio.Event()
     certificates = CertificateWatches(clock.utc_now)
     try:
-        await servers.watch_database(chosen.database.url.get_secret_value(), certificates)
+        servers.watch_database(chosen.database.url.get_secret_value(), certificates)
         plan = await migrate.apply_pending(
             chosen.database.url.get_secret_value(), accept=fence.timelines.find_unfitness
         )

@@ -70,7 +70,7 @@ async def open_gateway(
     shown = certificates.add_link(
         "peers", lambda: identity.read_identity(chosen.tls, name, clock.utc_now(), gateway=True)
     )
-    await servers.watch_database(chosen.database.url.get_secret_value(), certificates)
+    servers.watch_database(chosen.database.url.get_secret_value(), certificates)
     async with (
         pool.open(chosen.database, name, fence) as database,
         search_places.open_searches(chosen.database, chosen.limits, name, fence) as searches,

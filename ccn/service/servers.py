@@ -7,9 +7,12 @@ certificates are read again while the node runs.
 from __future__ import annotations
 
 from ccn import settings
+from ccn.certificates.client_link import ClientLink
 from ccn.certificates.watch import CertificateWatches
 from ccn.etcd import access
 from ccn.etcd.link import EtcdLink
+from ccn.gateway import redis_link
+from ccn.gateway.limiting import Limiter
 from ccn.service import clock
 from ccn.store.connection import hosts
 from ccn.store.encryption import link as links
@@ -21,6 +24,9 @@ def prepare_servers(chosen: settings.Settings) -> settings.Settings:
     if (link := links.find_link(url)) is not None:
         link.read_pems(clock.utc_now)
     access.read_access(chosen.etcd, clock.utc_now())
+    redis = redis_link.find_link(chosen.limits)
+    if redis is not None and redis.tls is not None:
+        redis.tls.read_pems(clock.utc_now)
     return chosen.model_copy(update={"database": chosen.database.with_url(url)})
 
 
@@ -33,12 +39,18 @@ def watch_etcd(chosen: settings.EtcdSettings, certificates: CertificateWatches) 
     return link
 
 
-async def watch_database(url: str, certificates: CertificateWatches) -> None:
+def watch_database(url: str, certificates: CertificateWatches) -> None:
     """Have new connections show what the files hold, whenever that has changed."""
-    link = links.find_link(url)
+    _watch_link("database", links.find_link(url), certificates)
+
+
+def watch_redis(limiter: Limiter, certificates: CertificateWatches) -> None:
+    """Do the same for Redis."""
+    _watch_link("redis", limiter.link.tls if limiter.link is not None else None, certificates)
+
+
+def _watch_link(name: str, link: ClientLink | None, certificates: CertificateWatches) -> None:
     if link is None:
         return
-    watch = certificates.add_link("database", lambda: link.read_pems(clock.utc_now))
-    watch.on_change(link.renew)
-    if watch.current is not None:
-        await link.renew(watch.current)  # it may have changed since the first connection
+    certificates.add_link(name, lambda: link.read_pems(clock.utc_now)).on_change(link.renew)
+    link.reload()  # the files may have changed since the first connection

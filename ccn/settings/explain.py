@@ -26,6 +26,7 @@ _NEVER_FROM_THE_WORKING_FOLDER = frozenset(
         ("http", "cors_origins"),
         ("http", "insecure"),
         ("http", "trusted_proxies"),
+        ("limits", "redis_insecure"),
     }
 )
 """Fields that say where credentials go or whom to believe, or take TLS away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 
 from pydantic import Field, SecretStr
 
@@ -99,7 +100,18 @@ class LimitsSettings(SettingsGroup):
     )
     redis_url: SecretStr = Field(
         default=SecretStr(""),
-        description="redis://user:password@host:port/0, where nodes count together; else each alone.",
+        description="rediss://user:password@host:port/0, where nodes count together; else each alone.",
+    )
+    redis_ca: Path | None = Field(
+        default=None, description="PEM file with the authority of Redis's certificates."
+    )
+    redis_certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate that this node shows to Redis."
+    )
+    redis_key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+    redis_insecure: bool = Field(
+        default=False,
+        description="Whether Redis may be beyond loopback without TLS: the network encrypts.",
     )
     redis_timeout_s: Seconds = Field(
         default=0.05, description="How long a request waits for Redis before this node counts alone."

@@ -27,6 +27,8 @@ class Redis:
 
     port: int
     folder: Path
+    options: tuple[str, ...] = ()
+    """What it is started with besides; with `--tls-port` it listens there, and in the clear nowhere."""
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -34,9 +36,15 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self) -> None:
-        options = f"--port {self.port} --bind 127.0.0.1 --save --appendonly no --loglevel warning"
+        listens = f"--tls-port {self.port} --port 0" if self.options else f"--port {self.port}"
+        options = f"{listens} --bind 127.0.0.1 --save --appendonly no --loglevel warning".split()
         self.process = await asyncio.create_subprocess_exec(
-            PROGRAM, *options.split(), "--dir", str(self.folder), stdout=asyncio.subprocess.DEVNULL
+            PROGRAM,
+            *options,
+            *self.options,
+            "--dir",
+            str(self.folder),
+            stdout=asyncio.subprocess.DEVNULL,
         )
         async with asyncio.timeout(_READY_S):
             while not await self._answers():
@@ -61,6 +69,9 @@ class Redis:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
             return False
+        if self.options:  # which answers nobody in the clear
+            writer.close()
+            return True
         writer.write(b"PING\r\n")
         answer = await reader.readline()
         writer.close()
@@ -69,10 +80,10 @@ class Redis:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Redis]:
-    """A server with nothing in it."""
+async def running(*options: str) -> AsyncIterator[Redis]:
+    """A server with nothing in it; the options are those of its TLS."""
     with ports.reserve_port() as port, tempfile.TemporaryDirectory(prefix="ccn-redis-") as folder:
-        server = Redis(port, Path(folder))
+        server = Redis(port, Path(folder), options)
         await server.start()
         try:
             yield server
