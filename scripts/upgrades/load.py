@@ -1,0 +1,149 @@
+"""People who talk all the while, and what became of their words: each one is there, and there once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+import httpx
+
+_PAUSE_S = 0.05
+_ANSWER_S = 30.0
+
+
+@dataclass
+class Talkers:
+    """So many conversations at once. A message is said at one door after the other until it is answered."""
+
+    urls: Sequence[str]
+    api_key: str
+    accepted: set[str] = field(default_factory=set)
+    """Messages that a node said it keeps."""
+    answered: set[str] = field(default_factory=set)
+    """Messages whose reply was told to its end."""
+    refused: int = 0
+    """How often a door said no, or said nothing."""
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self, count: int) -> None:
+        """Let so many people talk from now on."""
+        self._tasks = [asyncio.create_task(self._talk(number)) for number in range(count)]
+
+    async def stop(self) -> None:
+        """Let them finish what they are saying; what went wrong with one is raised."""
+        self._stop.set()
+        await asyncio.gather(*self._tasks)
+
+    async def _talk(self, number: int) -> None:
+        doors = itertools.cycle(
+            [*self.urls[number % len(self.urls) :], *self.urls[: number % len(self.urls)]]
+        )
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        async with httpx.AsyncClient(timeout=_ANSWER_S, headers=headers) as client:
+            talk = await self._begin(client, doors)
+            while talk and not self._stop.is_set():
+                await self._say(client, doors, talk, secrets.token_hex(12))
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _begin(self, client: httpx.AsyncClient, doors: Iterator[str]) -> str:
+        key = secrets.token_hex(12)
+        while not self._stop.is_set():
+            with contextlib.suppress(httpx.TransportError):
+                told = await client.post(
+                    f"{next(doors)}/api/v1/conversation/start",
+                    json={"character": "wren"},
+                    headers={"Idempotency-Key": key},
+                )
+                if told.status_code == httpx.codes.CREATED:
+                    return str(told.json()["session_id"])
+            self.refused += 1
+            await asyncio.sleep(_PAUSE_S)
+        return ""
+
+    async def _say(self, client: httpx.AsyncClient, doors: Iterator[str], talk: str, word: str) -> None:
+        """The same message under the same key, until its reply was told."""
+        while word not in self.answered and not (self._stop.is_set() and word not in self.accepted):
+            try:
+                async with client.stream(
+                    "POST",
+                    f"{next(doors)}/api/v1/conversation/{talk}/messages",
+                    json={"content": f"Say something about {word}."},
+                    headers={"Idempotency-Key": word},
+                ) as stream:
+                    if stream.status_code == httpx.codes.OK:
+                        async for line in stream.aiter_lines():
+                            self._note_event(line, word)
+                    else:
+                        self.refused += 1
+            except httpx.TransportError:
+                self.refused += 1
+            await asyncio.sleep(_PAUSE_S)
+
+    def _note_event(self, line: str, word: str) -> None:
+        match line.partition(": "):
+            case ("event", _, "accepted"):
+                self.accepted.add(word)
+            case ("event", _, "done"):
+                self.accepted.add(word)
+                self.answered.add(word)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the database has of what was said."""
+
+    lost: int
+    """Messages that were acknowledged and are not there."""
+    doubled: int
+    """Messages that are there twice, and those with two replies."""
+    unanswered: int
+    """Replies that were told to their end and are not there."""
+
+
+async def count_kept(database: str, talkers: Talkers) -> Kept:
+    """Compare what people were told with what is there."""
+    connection = await asyncpg.connect(database)
+    try:
+        said = await connection.fetch(_SAID)
+        replies = await connection.fetch(_REPLIES)
+    finally:
+        await connection.close()
+    times = {row["word"]: row["times"] for row in said}
+    answers = {row["word"]: row["times"] for row in replies}
+    return Kept(
+        lost=len(talkers.accepted - times.keys()),
+        doubled=sum(n > 1 for n in times.values()) + sum(n > 1 for n in answers.values()),
+        unanswered=len(talkers.answered - answers.keys()),
+    )
+
+
+def describe(talkers: Talkers, kept: Kept) -> str:
+    """One line of JSON."""
+    return json.dumps(
+        {
+            "accepted": len(talkers.accepted),
+            "answered": len(talkers.answered),
+            "doors_that_refused": talkers.refused,
+            "lost": kept.lost,
+            "doubled": kept.doubled,
+            "replies_lost": kept.unanswered,
+        }
+    )
+
+
+_SAID = """
+    SELECT substring(content from 'about ([0-9a-f]{24})') AS word, count(*) AS times
+    FROM messages WHERE role = 'user' GROUP BY 1
+"""
+_REPLIES = """
+    SELECT substring(said.content from 'about ([0-9a-f]{24})') AS word, count(*) AS times
+    FROM messages said JOIN messages reply ON reply.turn_id = said.turn_id AND reply.role = 'assistant'
+    WHERE said.role = 'user' GROUP BY 1
+"""
