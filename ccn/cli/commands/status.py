@@ -49,8 +49,8 @@ def _ask_nodes(at: HttpTarget) -> dict[str, Any]:
 def _print_status(status: dict[str, Any], roles: PairRoles | None) -> None:
     console = Console(highlight=False)
     nodes = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("node", "", "votes", "running since", "version", "speaks", "address"):
-        nodes.add_column(heading)
+    for heading in ("node", "", "votes", "since", "version", "speaks", "address"):
+        nodes.add_column(heading, overflow="fold")
     for node in status["nodes"]:
         presence = "[green]here[/]" if node["here"] else "[red]away[/]"
         presence += ", draining" if node["draining"] else ""
