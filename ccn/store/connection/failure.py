@@ -106,6 +106,10 @@ TABLE: dict[type[BaseException], type[errors.CCNError]] = {
     TimeoutError: errors.DatabaseUnavailable,
 }
 
+_ADVICE = {
+    "connection requires a valid client certificate": ": set CCN_DATABASE_CERTIFICATE and CCN_DATABASE_KEY"
+}
+"""What PostgreSQL asks for itself once TLS stands, and which setting gives it."""
 _OF_A_POOLER = (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError)
 _CACHE = "CCN_DATABASE_STATEMENT_CACHE=0"
 
@@ -170,6 +174,7 @@ def describe_error(foreign: BaseException) -> str:
     message = getattr(foreign, "message", None) or str(foreign)
     if isinstance(foreign, _OF_A_POOLER):
         message += "; behind a pooler that gives each transaction another connection, set " + _CACHE
+    message = f"{message}{_ADVICE.get(message, '')}"
     constraint = getattr(foreign, "constraint_name", None)
     text = message or type(foreign).__name__
     return f"{text} [{constraint}]" if constraint and constraint not in text else text

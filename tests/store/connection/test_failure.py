@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -218,3 +219,16 @@ def test_behind_a_pooler_the_setting_that_helps_is_named() -> None:
 def test_a_server_that_is_away_is_told_of_without_numbers() -> None:
     refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")
     assert str(failure.translate_error(refused)) == "PostgreSQL does not answer: Connection refused"
+
+
+def test_a_certificate_that_the_server_asks_for_itself_names_its_settings() -> None:
+    asked = pg.InvalidAuthorizationSpecificationError("connection requires a valid client certificate")
+    told = failure.translate_error(asked)
+    assert isinstance(told, errors.DatabaseUnavailable)
+    assert str(told).endswith(": set CCN_DATABASE_CERTIFICATE and CCN_DATABASE_KEY")
+
+
+def test_tls_that_breaks_is_told_of_without_numbers() -> None:
+    broken = ssl.SSLError(1, "[SSL: DECRYPTION_FAILED] decryption failed")
+    broken.reason = "DECRYPTION_FAILED"
+    assert str(failure.translate_error(broken)) == "TLS with PostgreSQL broke: DECRYPTION_FAILED"
