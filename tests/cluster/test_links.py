@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -24,7 +25,7 @@ from ccn import continuity
 from ccn.certificates import inspection
 from tests.support.cli import commands
 from tests.support.cluster import sockets
-from tests.support.cluster.up import Up, reachable_folder, started, surroundings
+from tests.support.cluster.up import Up, eventually, reachable_folder, started, surroundings
 from tests.support.gateway import redis_server
 
 pytestmark = pytest.mark.timeout(400)  # everything starts within the first test's time
@@ -87,8 +88,13 @@ def watch_sockets(cluster: Running, over: threading.Event) -> None:
 
 async def test_commands_and_programs_here_trust_the_doors_and_nobody_else_does(running: Running) -> None:
     assert all(node["http"].startswith("https://127.0.0.1:") for node in running.told["nodes"])
-    status = running.command("status")
-    assert all(node["http"] in status for node in running.told["nodes"])
+    doors = {node["http"] for node in running.told["nodes"]}
+
+    def all_told() -> bool:
+        status = json.loads(running.command("status", "--json"))
+        return {node["address"] for node in status["nodes"]} == doors
+
+    assert eventually(all_told)
     url = running.told["nodes"][0]["http"]
     trusted = ssl.create_default_context(cafile=running.told["ca"])
     assert httpx.get(f"{url}/ready", verify=trusted).status_code == 200
