@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ccn.cli.output import printing
-from scripts.proofs import failover, losses
+from scripts.proofs import failover, losses, restored
 from scripts.proofs.outcome import ProofOutcome
 
 PROOFS: dict[str, tuple[Callable[[int, str], Awaitable[ProofOutcome]], int]] = {
     "failover": (failover.prove_failovers, 50),
     "losses": (losses.prove_losses, 20),
+    "restored": (restored.prove_restored, 20),
 }
 """What can be shown, and how often it is tried if nothing is said."""
 

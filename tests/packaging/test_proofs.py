@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from scripts.proofs import failover, losses
+from scripts.proofs import failover, losses, restored
 from scripts.proofs.outcome import ProofOutcome
 
 TIMES = int(os.environ.get("CCN_FAILOVERS", "0"))
@@ -29,6 +29,13 @@ async def test_each_node_notices_what_a_standby_that_was_behind_has_lost(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _check_kept(await losses.prove_losses(max(TIMES // 4, 1), "suite"), "losses", capsys)
+
+
+@pytest.mark.skipif(not TIMES, reason="a node with all its doors starts: CCN_FAILOVERS says how often")
+async def test_no_door_answers_from_an_older_copy_of_the_database(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _check_kept(await restored.prove_restored(max(TIMES // 4, 1), "suite"), "restored", capsys)
 
 
 def test_one_broken_promise_breaks_the_proof() -> None:
