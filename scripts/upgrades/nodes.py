@@ -92,27 +92,20 @@ class UpgradedCluster:
     async def exchange(self, node: UpgradedNode, release: Release, **more: str) -> None:
         """As operators do: drain it, stop it, start the other program, and wait for its cosignature."""
         assert node.release is not None
-        drained = await asyncio.to_thread(
-            node.release.run,
-            "drain",
-            node.name,
-            "--by",
-            "proof",
-            "--wait",
-            "60",
-            CCN_DATABASE_URL=self.database,
-        )
-        if drained.returncode:
-            raise NotShownError(f"{node.name} was not drained: {drained.stderr}")
+        if self.size > 1:  # the last one that leads is not drained
+            await self._run_drain(node, node.release, "--wait", "60")
         await self.stop(node)
         await self.start(node, release, **more)
         await self.wait_until_ready(node)
-        undone = await asyncio.to_thread(
-            release.run, "drain", node.name, "--undo", "--by", "proof", CCN_DATABASE_URL=self.database
-        )
-        if undone.returncode:
-            raise NotShownError(f"{node.name} stays drained: {undone.stderr}")
+        if self.size > 1:
+            await self._run_drain(node, release, "--undo")
         await self.wait_for_cosignature(node)
+
+    async def _run_drain(self, node: UpgradedNode, release: Release, *options: str) -> None:
+        asked = ("drain", node.name, "--by", "proof", *options)
+        ended = await asyncio.to_thread(lambda: release.run(*asked, CCN_DATABASE_URL=self.database))
+        if ended.returncode:
+            raise NotShownError(f"{' '.join(asked)}: {ended.stderr}")
 
     async def wait_until_ready(self, node: UpgradedNode) -> None:
         """Wait until a node says that it is ready."""
