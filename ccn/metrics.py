@@ -94,6 +94,27 @@ _gateways = prometheus_client.Gauge(
     "Gateways that asked this node something lately. Alarming: fewer than there should be.",
     registry=registry,
 )
+_replica_reads = prometheus_client.Counter(
+    "ccn_replica_reads_total",
+    "Reads that a replica of the database might answer, by outcome: replica, or why the primary did: none "
+    "was fit, late, conflict, lost. Alarming: more than 1 in 10 on the primary for longer than a minute.",
+    ("outcome",),
+    registry=registry,
+)
+_replica_used = prometheus_client.Gauge(
+    "ccn_replica_used",
+    "Whether this node reads from a replica, by its place in CCN_DATABASE_REPLICA_URL. Alarming: 0 for "
+    "longer than a minute; the log says why.",
+    ("replica",),
+    registry=registry,
+)
+_replica_lag = prometheus_client.Gauge(
+    "ccn_replica_lag_seconds",
+    "How late a replica is, as this node sees it; no series while it does not answer. Alarming: above 1 s "
+    "for longer than a minute.",
+    ("replica",),
+    registry=registry,
+)
 
 _sign_ins = prometheus_client.Counter(
     "ccn_sign_ins_total",
@@ -277,6 +298,21 @@ def set_protocol(in_force: int | None, *, supported: bool) -> None:
     """Show which protocol is in force, and whether this program speaks it."""
     _protocol.set(in_force or 0)
     _protocol_supported.set(supported)
+
+
+def count_replica_read(outcome: str) -> None:
+    """Count a read by where it was answered, or why not on a replica."""
+    _replica_reads.labels(outcome).inc()
+
+
+def set_replica(place: int, *, used: bool, lag_s: float | None) -> None:
+    """Show how a replica was found."""
+    _replica_used.labels(str(place)).set(used)
+    if lag_s is not None:
+        _replica_lag.labels(str(place)).set(lag_s)
+        return
+    with contextlib.suppress(KeyError):
+        _replica_lag.remove(str(place))
 
 
 def count_sign_in(*, succeeded: bool) -> None:

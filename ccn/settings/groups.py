@@ -28,6 +28,18 @@ class DatabaseSettings(ServerTls):
         default=SecretStr(""),
         description="The same as the role that owns the schema, for commands that change it; else url.",
     )
+    replica_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Standbys that answer what is only read, as in url; each host is one of them.",
+    )
+    replica_lag_s: Seconds = Field(
+        default=5.0, description="A standby that is further behind is not read from until it has caught up."
+    )
+    replica_wait_s: Seconds = Field(
+        default=0.05,
+        description="How long a read waits until a standby has all that was written before; then the "
+        "primary is read.",
+    )
     pool_size: int = Field(default=8, ge=1, le=200, description="Connections one node keeps for reading.")
     connect_timeout_s: Seconds = Field(default=5.0, description="How long one attempt to connect may take.")
     statement_timeout_s: Seconds = Field(default=30.0, description="How long one statement may run.")
@@ -57,6 +69,10 @@ class DatabaseSettings(ServerTls):
     def with_url(self, url: str) -> DatabaseSettings:
         """The same for another URL."""
         return self.model_copy(update={"url": SecretStr(url)})
+
+    def with_replica_url(self, url: str) -> DatabaseSettings:
+        """The same with other replicas."""
+        return self.model_copy(update={"replica_url": SecretStr(url)})
 
 
 class EtcdSettings(ServerTls):
