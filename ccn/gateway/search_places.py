@@ -16,9 +16,11 @@ from ccn.gateway.accounts.access import Caller
 from ccn.node.spending.concurrency import ConcurrencyLimit
 from ccn.store.connection import pool
 from ccn.store.connection.fence import Fence
-from ccn.store.connection.pool import Pool
 from ccn.store.conversations import search
 from ccn.store.conversations.search import SearchHits
+from ccn.store.replicas import reads
+from ccn.store.replicas.reads import ReplicaReads
+from ccn.store.replicas.replica_set import ReplicaSet
 
 _WAIT_S = 1.0
 _AT_ONCE = "of your searches are under way at this node (CCN_LIMITS_SEARCHES_AT_ONCE): wait for one of them"
@@ -29,21 +31,28 @@ async def open_searches(
     database: settings.DatabaseSettings,
     limits: settings.LimitsSettings,
     node: str,
+    replicas: ReplicaSet,
     fence: Fence | None = None,
 ) -> AsyncIterator[Searches]:
-    """Open the connections for the searches of a node."""
-    search_database = database.model_copy(update={"pool_size": database.search_pool_size})
-    async with pool.open(search_database, f"{node} search", fence, least=0) as connections:
-        yield Searches(connections, database, limits)
+    """Open the connections for the searches of a node, to the primary and to each replica."""
+    size, name = database.search_pool_size, f"{node} search"
+    search_database = database.model_copy(update={"pool_size": size})
+    async with (
+        pool.open(search_database, name, fence, least=0) as connections,
+        reads.open_reads(
+            connections, replicas, name, pool_size=size, patience_s=database.statement_timeout_s
+        ) as searching,
+    ):
+        yield Searches(searching, database, limits)
 
 
 class Searches:
     """The searches of one node, over connections that nothing else uses."""
 
     def __init__(
-        self, pool: Pool, database: settings.DatabaseSettings, limits: settings.LimitsSettings
+        self, reads: ReplicaReads, database: settings.DatabaseSettings, limits: settings.LimitsSettings
     ) -> None:
-        self._pool, self._within_s = pool, database.search_timeout_s
+        self._reads, self._within_s = reads, database.search_timeout_s
         self._per_user = ConcurrencyLimit(limits.searches_at_once, 0, errors.TooManySearches, _AT_ONCE)
         self._connections = asyncio.Semaphore(database.search_pool_size)
 
@@ -55,13 +64,15 @@ class Searches:
         async with self._per_user.take_slot(caller.user):
             await self._take_connection()
             try:
-                return await search.find_messages(
-                    self._pool,
-                    query,
-                    owner=caller.user,
-                    conversation=conversation,
-                    limit=limit,
-                    within_s=self._within_s,
+                return await self._reads.read(
+                    lambda connections: search.find_messages(
+                        connections,
+                        query,
+                        owner=caller.user,
+                        conversation=conversation,
+                        limit=limit,
+                        within_s=self._within_s,
+                    )
                 )
             finally:
                 self._connections.release()

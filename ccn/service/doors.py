@@ -26,7 +26,7 @@ from ccn.gateway.http.conversations.context import ConversationContext, StreamSh
 from ccn.gateway.http.docs.page import HttpAddresses
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
-from ccn.gateway.search_places import Searches
+from ccn.gateway.reading_places import ReadingPlaces
 from ccn.node.turns.plates import Plates
 from ccn.service import clock, servers
 
@@ -43,7 +43,7 @@ class BehindDoors:
     limiter: Limiter
     deeds: Deeds
     plates: Plates
-    searches: Searches
+    reading: ReadingPlaces
     list_addresses: HttpAddresses | None
     """Where clients may go on when these doors are gone."""
     certificates: CertificateWatches
@@ -76,6 +76,7 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
             loop_deeds=deeds.loop,
             request_deeds=deeds.requests,
             load_status=deeds.load_status,
+            reads=behind.reading.history,
             stop=stop,
         ),
         connection_limit.trusted_proxies(chosen.http),
@@ -89,7 +90,7 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
         behind.plates,
         deeds.model,
         leaving,
-        behind.searches,
+        behind.reading,
         streams,
         chosen.claude,
     )
@@ -120,6 +121,7 @@ def open_doors(behind: BehindDoors, listening: socket.socket) -> OpenDoors:
             ),
             "limits": behind.limiter.watch_redis(stop),
             "streams": streams.watch_credentials(stop),
+            "replicas": behind.reading.history.replicas.watch(stop),
             "grpc": rpc.serve(stop, grace_s),
             "readiness": behind.ready.watch_probes(),
         },

@@ -56,7 +56,7 @@ def assemble_house(node: ServedNode, passwords: Passwords, seen: SeenGateways) -
             load_status=partial(_load_status, membership, seen) if membership is not None else None,
         ),
         plates=instances.prompts,
-        searches=node.searches,
+        reading=node.reading,
         list_addresses=membership.presence.list_doors if membership is not None else None,
         certificates=node.certificates,
     )

@@ -20,7 +20,7 @@ from ccn.certificates.watch import CertificateWatches
 from ccn.claude import client as claude
 from ccn.core.ids import NodeId
 from ccn.core.rounds.signer import NumberedHash
-from ccn.gateway import file_limit, search_places
+from ccn.gateway import file_limit, reading_places
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.deeds.seen_gateways import SeenGateways
 from ccn.gateway.http import closed_door as http_shut
@@ -115,7 +115,7 @@ async def _live(
     stop = asyncio.Event()
     certificates = CertificateWatches(clock.utc_now)
     try:
-        servers.watch_database(chosen.database.url.get_secret_value(), certificates)
+        servers.watch_databases(chosen.database, certificates)
         plan = await migrate.apply_pending(
             chosen.database.url.get_secret_value(), accept=fence.timelines.find_unfitness
         )
@@ -136,9 +136,7 @@ async def _live(
                         chosen, database, writer, right, certificates
                     ) as membership,
                     claude.open_client(chosen.claude) as client,
-                    search_places.open_searches(
-                        chosen.database, chosen.limits, writer.node, fence
-                    ) as searches,
+                    reading_places.open_places(chosen, database, writer.node, fence) as reading,
                 ):
                     model = PaidModel(client, database, chosen.claude, clock.utc_now, chosen.limits)
                     instances = served_node.assemble_instances(chosen, database, writer, membership, model)
@@ -151,7 +149,7 @@ async def _live(
                             membership=membership,
                             instances=instances,
                             model=model,
-                            searches=searches,
+                            reading=reading,
                             certificates=certificates,
                         )
                     )

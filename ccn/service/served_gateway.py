@@ -16,7 +16,7 @@ from ccn.certificates import identity
 from ccn.certificates.watch import CertificateWatches
 from ccn.core.chain.rules import Rules
 from ccn.core.ids import NodeId
-from ccn.gateway import readiness, search_places
+from ccn.gateway import readiness, reading_places
 from ccn.gateway.accounts.access import ConversationAccess
 from ccn.gateway.accounts.known_callers import KnownCallers
 from ccn.gateway.accounts.trusted_keys import TrustedKeys
@@ -70,10 +70,10 @@ async def open_gateway(
     shown = certificates.add_link(
         "peers", lambda: identity.read_identity(chosen.tls, name, clock.utc_now(), gateway=True)
     )
-    servers.watch_database(chosen.database.url.get_secret_value(), certificates)
+    servers.watch_databases(chosen.database, certificates)
     async with (
         pool.open(chosen.database, name, fence) as database,
-        search_places.open_searches(chosen.database, chosen.limits, name, fence) as searches,
+        reading_places.open_places(chosen, database, name, fence) as reading,
         peers.open_client(name, shown.current) as voters,
     ):
         shown.on_change(voters.replace_identity)
@@ -96,7 +96,7 @@ async def open_gateway(
                 limiter=Limiter(chosen.limits),
                 deeds=_make_deeds(chosen, database, calls, heard),
                 plates=Plates(database, chosen.claude),
-                searches=searches,
+                reading=reading,
                 list_addresses=lambda: heard.doors,
                 certificates=certificates,
             ),

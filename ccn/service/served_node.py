@@ -13,7 +13,7 @@ from ccn import settings
 from ccn.certificates import identity
 from ccn.certificates.watch import CertificateWatches
 from ccn.core.ids import NodeId
-from ccn.gateway.search_places import Searches
+from ccn.gateway.reading_places import ReadingPlaces
 from ccn.node import assembly
 from ccn.node.assembly import NodeInstances
 from ccn.node.character import scorers
@@ -44,7 +44,7 @@ class ServedNode:
     """None without etcd: then the node takes no part in rounds."""
     instances: NodeInstances
     model: PaidModel
-    searches: Searches
+    reading: ReadingPlaces
     certificates: CertificateWatches
     """The files of every link of this node, which are read again while it runs."""
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from ccn import settings
 from ccn.core.ids import CharacterId, NodeId
-from ccn.gateway import readiness
+from ccn.gateway import readiness, reading_places
 from ccn.gateway.accounts import credentials
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.deeds import house
@@ -20,7 +20,6 @@ from ccn.gateway.http import app, auth
 from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
-from ccn.gateway.search_places import Searches
 from ccn.node import assembly
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.turns.prompts import Prompts
@@ -77,12 +76,11 @@ async def door(database_server: str) -> AsyncIterator[Door]:
         desk = auth.AuthContext(Limiter(PLENTY), accounts, *house.open_house(connections))
         instances = _instances(connections, writer, model := Model())
         streams = OpenStreams(connections, chosen, PLENTY)
-        searching = Searches(connections, settings.DatabaseSettings(), settings.LimitsSettings())
         talk = ConversationContext(
             *instances,
             house.HouseModel(model),
             StreamShutdown(asyncio.Event(), 1.0),
-            searching,
+            reading_places.read_primary(connections),
             streams,
             settings.ClaudeSettings(),
         )

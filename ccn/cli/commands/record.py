@@ -16,6 +16,7 @@ import typer
 
 from ccn import errors
 from ccn.cli.output import printing
+from ccn.cli.reach import ask
 from ccn.cli.reach.fields import Fields
 from ccn.cli.reach.options import ClusterOptions, DatabaseOptions, add_options
 from ccn.cli.reach.target import DatabaseTarget
@@ -44,7 +45,7 @@ def export(
     """Write the whole record into a file that `ccn-verify` checks anywhere."""
     if file.is_dir():
         raise errors.InputInvalid(f"{file} is a folder: name a file in it")
-    counts = reach.run(lambda pool: _export_record(pool, file))
+    counts = reach.run(lambda pool: export_record(pool, file))
     if reach.as_json:
         fields = {"blocks": counts.blocks, "leaves": counts.leaves, "waiting": counts.waiting}
         printing.say_json({"file": str(file), **fields})
@@ -275,11 +276,18 @@ def _print_recollections(outcome: Fields, *, with_recollections: bool) -> None:
             printing.say(f"  {conversation}")
 
 
-async def _export_record(pool: Pool, file: Path) -> ExportCounts:
+async def _write_record(pool: Pool, file: Path) -> ExportCounts:
+    """Write it from the beginning: a replica may have failed half-way."""
+    with file.open("wb") as opened:
+        return await exports.export_record(pool, opened)
+
+
+async def export_record(pool: Pool, file: Path) -> ExportCounts:
+    """Write it beside the file, from a replica if one will do, and then in its place."""
     partial = file.with_name(f".{file.name}.part")
     try:
-        with partial.open("wb") as opened:
-            counts = await exports.export_record(pool, opened)
+        async with ask.open_replica_reads(pool) as reads:
+            counts = await reads.read(lambda each: _write_record(each, partial))
         partial.replace(file)  # so that a file of this name is always whole
     except OSError as refused:
         raise errors.InputInvalid(f"{file} cannot be written: {refused.strerror}") from refused

@@ -77,6 +77,8 @@ def _print_status(status: dict[str, Any], roles: PairRoles | None) -> None:
     facts.add_row("database", status["database_mode"])
     if roles is not None:
         facts.add_row("", str(roles) if roles.in_step else f"[red]{roles}[/]")
+    for replica in status.get("replicas", ()):
+        facts.add_row(f"replica {replica['replica']}", _describe_replica(replica))
     if status["stopped"]:
         why = printing.escape_markup(status["stopped"])
         facts.add_row("[red]stopped[/]", f"{status['node']} signs nothing any more: {why}")
@@ -102,6 +104,13 @@ def _describe_raise(told: dict[str, Any]) -> str:
         return ""
     highest = min(each[1] for each in spoken)
     return f", all voters speak {highest}" if highest > told["protocol"] else ""
+
+
+def _describe_replica(replica: dict[str, Any]) -> str:
+    late = "" if replica["lag_s"] is None else f", {replica['lag_s']:.1f} s late"
+    if replica["unfit"]:
+        return f"[red]not read from[/]: {printing.escape_markup(replica['unfit'])}{late}"
+    return f"read from{late}"
 
 
 def _describe_round(last: dict[str, Any] | None) -> str:

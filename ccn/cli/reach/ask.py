@@ -17,14 +17,17 @@ from ccn.cli.output import printing
 from ccn.cli.reach.target import DatabaseTarget
 from ccn.core.ids import NodeId
 from ccn.node.operators import submission
-from ccn.store.connection import pool
+from ccn.store.connection import hosts, pool
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
+from ccn.store.replicas import reads, replica_set
+from ccn.store.replicas.reads import ReplicaReads
 from ccn.store.rounds import terms
 
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
+_NAME = "ccn command"
 
 
 def run_on_database(work: Callable[[Pool], Awaitable[T]], at: DatabaseTarget) -> T:
@@ -56,8 +59,25 @@ async def end_as_interrupted(work: Awaitable[T]) -> T:
 async def open_database(at: DatabaseTarget) -> AsyncIterator[Pool]:
     """Open the cluster's database with all other settings about databases."""
     values = settings.load().database.model_dump() | {"url": at.url, "pool_size": 2}
-    async with pool.open(settings.DatabaseSettings.model_validate(values), "ccn command") as connections:
+    async with pool.open(settings.DatabaseSettings.model_validate(values), _NAME) as connections:
         yield connections
+
+
+@contextlib.asynccontextmanager
+async def open_replica_reads(primary: Pool) -> AsyncIterator[ReplicaReads]:
+    """Open the replicas that the settings name, and look at them once."""
+    database = settings.load().database
+    database = database.with_replica_url(
+        hosts.prepare_url(database.replica_url.get_secret_value(), database)
+    )
+    async with (
+        replica_set.open_replicas(database, primary, _NAME) as replicas,
+        reads.open_reads(
+            primary, replicas, _NAME, pool_size=1, patience_s=database.statement_timeout_s
+        ) as opened,
+    ):
+        await replicas.probe_all()
+        yield opened
 
 
 async def ask_on_database(

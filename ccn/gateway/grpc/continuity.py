@@ -12,6 +12,7 @@ from ccn.gateway.grpc.client_calls import ClientMethod
 from ccn.node.views import conversation_health
 from ccn.pb import instances_pb2 as pb
 from ccn.store.accounts.users import Tier
+from ccn.store.replicas.reads import ReplicaReads
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 
@@ -19,8 +20,15 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Continuity"]
 class ContinuityService:
     """The service of one node."""
 
-    def __init__(self, access: ConversationAccess, deeds: ConversationDeeds, loop_deeds: LoopDeeds) -> None:
+    def __init__(
+        self,
+        access: ConversationAccess,
+        deeds: ConversationDeeds,
+        loop_deeds: LoopDeeds,
+        reads: ReplicaReads,
+    ) -> None:
         self._access, self._deeds, self._loop_deeds = access, deeds, loop_deeds
+        self._reads = reads
 
     def methods(self) -> Mapping[str, ClientMethod]:
         """The method for each call, with the tier it needs."""
@@ -61,5 +69,5 @@ class ContinuityService:
             caller, presenters.parse_conversation_id(request.conversation)
         )
         return presenters.health_to_pb(
-            await conversation_health.load_health(self._access.pool, conversation)
+            await self._reads.read(lambda pool: conversation_health.load_health(pool, conversation))
         )

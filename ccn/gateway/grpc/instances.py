@@ -20,6 +20,7 @@ from ccn.store.accounts.users import Tier
 from ccn.store.conversations import conversations, instances, turns
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
+from ccn.store.replicas.reads import ReplicaReads
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Instances"]
 PAGE = 100
@@ -32,8 +33,9 @@ _HISTORY = 50
 class InstancesService:
     """The service of one node, over the facade that all doors share."""
 
-    def __init__(self, access: ConversationAccess, deeds: ConversationDeeds) -> None:
+    def __init__(self, access: ConversationAccess, deeds: ConversationDeeds, reads: ReplicaReads) -> None:
         self._access, self._deeds, self._pool = access, deeds, access.pool
+        self._reads = reads
 
     def methods(self) -> Mapping[str, ClientMethod]:
         """The method for each call, with the tier it needs."""
@@ -128,8 +130,10 @@ class InstancesService:
             caller, presenters.parse_conversation_id(request.conversation)
         )
         limit = min(request.limit or _HISTORY, PAGE_LIMIT)
-        page = await conversations.load_history(
-            self._pool, conversation.id, before=request.before or None, limit=limit
+        page = await self._reads.read(
+            lambda pool: conversations.load_history(
+                pool, conversation.id, before=request.before or None, limit=limit
+            )
         )
         messages = _fit_page(page.messages)
         before = messages[0].seq if messages and messages[0].seq > 1 else 0

@@ -114,6 +114,16 @@ class StatusGateway(Schema):
     address: str = Field(description="The address of its HTTP door, as it says itself.")
 
 
+class StatusReplica(Schema):
+    """A replica of the database, as the answering node found it last."""
+
+    replica: int = Field(description="Its place in the settings of that node.", examples=[1])
+    unfit: str = Field(
+        description="Why nothing is read there; empty if it is used.", examples=["does not answer"]
+    )
+    lag_s: float | None = Field(description="How late it is; null while nobody knows.")
+
+
 class StatusAnswer(Schema):
     """The cluster as one node sees it."""
 
@@ -137,6 +147,9 @@ class StatusAnswer(Schema):
     protocol: int | None = Field(
         default=None,
         description="The protocol in force; null while the answering node does not know the rules.",
+    )
+    replicas: tuple[StatusReplica, ...] = Field(
+        default=(), description="The replicas of the database that the answering node may read from."
     )
     model: StatusRetry | None = Field(
         default=None,

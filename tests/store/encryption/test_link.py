@@ -185,7 +185,7 @@ async def test_files_are_renewed_and_the_authority_is_exchanged_under_load_and_n
         told = settings.DatabaseSettings.from_url(proxy.url(ask_for_tls(ca, pair)))
         proxy.context = serving_context(old.issue_server(), ca)
         watches, stop = CertificateWatches(look_s=0.02), asyncio.Event()
-        servers.watch_database(told.url.get_secret_value(), watches)
+        servers.watch_databases(told, watches)
         acknowledged = list[int]()
         async with pool.open(told, "load") as connections, asyncio.TaskGroup() as tasks:
             tasks.create_task(watches.watch_files(stop))

@@ -26,6 +26,7 @@ from ccn.pb import cluster_pb2_grpc, instances_pb2_grpc
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier, User
 from ccn.store.connection.pool import Pool
+from ccn.store.replicas import reads
 from tests.support.gateway import access_tokens
 from tests.support.node import node_world
 from tests.support.node.node_world import Node
@@ -108,6 +109,7 @@ async def serve_node(
             loop_deeds=house.HouseLoop(lending),
             request_deeds=requests,
             load_status=tell,
+            reads=reads.read_primary(node.pool),
             stop=stop,
         ),
     )

@@ -13,7 +13,7 @@ import httpx
 
 from ccn import settings
 from ccn.core.ids import UserId
-from ccn.gateway import readiness, search_places
+from ccn.gateway import readiness, reading_places
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.deeds import house
@@ -66,14 +66,15 @@ async def door(
     leaving = StreamShutdown(stop, within_s)
     http = (chosen or settings.HttpSettings()).model_copy(update={"port": 0})
     asked = node.world.database.model_copy(update=database)
-    async with search_places.open_searches(asked, limits, node.id) as found:
+    every = settings.Settings(database=asked, limits=limits)
+    async with reading_places.open_places(every, node.pool, node.id) as reading:
         talking = ConversationContext(
             house.HouseConversations(node.conversations),
             node.pool,
             node.living.prompts,
             house.HouseModel(node.model),
             leaving,
-            found,
+            reading,
             streams,
             settings.ClaudeSettings(),
         )

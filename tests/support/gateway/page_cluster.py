@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from ccn import errors, settings
 from ccn.core.ids import NodeId, UserId
-from ccn.gateway import readiness
+from ccn.gateway import readiness, reading_places
 from ccn.gateway.accounts import credentials, passwords
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.deeds import house
@@ -21,7 +21,6 @@ from ccn.gateway.http import app, auth, server
 from ccn.gateway.http.conversations.context import ConversationContext, StreamShutdown
 from ccn.gateway.limiting import Limiter
 from ccn.gateway.open_streams import OpenStreams
-from ccn.gateway.search_places import Searches
 from ccn.node.views.cluster_status import ClusterStatus, LastRound, NodeSeat
 from ccn.store.accounts import users
 from ccn.store.accounts.users import Tier
@@ -113,7 +112,6 @@ class Cluster:
         stack.callback(matching.close)
         accounts = access_tokens.accounts(node.pool, matching, node=node.id)
         desk = auth.AuthContext(Limiter(limits), accounts, *house.open_house(node.pool))
-        searching = Searches(node.pool, settings.DatabaseSettings(), settings.LimitsSettings())
         streams = OpenStreams(node.pool, settings.AccountsSettings(), limits)
         leaving = StreamShutdown(stop, 0.2)
         talking = ConversationContext(
@@ -122,7 +120,7 @@ class Cluster:
             node.living.prompts,
             house.HouseModel(node.model),
             leaving,
-            searching,
+            reading_places.read_primary(node.pool),
             streams,
             STAND_IN,
         )

@@ -7,10 +7,9 @@ from pydantic import Field
 
 from ccn.core.axes import SIXTEEN, Vector
 from ccn.gateway.http import auth, problems
-from ccn.gateway.http.conversations.context import Context
+from ccn.gateway.http.conversations.context import Context, ConversationContext
 from ccn.gateway.http.schemas import Schema
 from ccn.node.views import axis_profile
-from ccn.store.connection.pool import Pool
 from ccn.store.conversations.conversations import StoredConversation
 
 
@@ -51,14 +50,14 @@ def make_router() -> APIRouter:
     @router.get("/axes")
     async def get_axes(conversation: auth.ConversationToRead, context: Context) -> AxesAnswer:
         """Compare the character here, axis by axis, with its other instances and with its plate."""
-        return await load_axes(context.pool, conversation)
+        return await load_axes(context, conversation)
 
     return router
 
 
-async def load_axes(pool: Pool, conversation: StoredConversation) -> AxesAnswer:
+async def load_axes(context: ConversationContext, conversation: StoredConversation) -> AxesAnswer:
     """Load all sixteen as they are now."""
-    profile = await axis_profile.load_profile(pool, conversation)
+    profile = await context.reading.history.read(lambda pool: axis_profile.load_profile(pool, conversation))
     columns = zip(
         SIXTEEN,
         _list_scores(profile.state),

@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from ccn import errors, settings
 from ccn.gateway.deeds.interface import ConversationDeeds, ModelDeeds
 from ccn.gateway.open_streams import OpenStreams
-from ccn.gateway.search_places import Searches
+from ccn.gateway.reading_places import ReadingPlaces
 from ccn.node.turns.plates import Plates
 from ccn.store.connection.pool import Pool
 
@@ -68,7 +68,7 @@ class ConversationContext:
     plates: Plates
     model: ModelDeeds
     shutdown: StreamShutdown
-    searches: Searches
+    reading: ReadingPlaces
     streams: OpenStreams
     claude: settings.ClaudeSettings = field(default_factory=settings.ClaudeSettings)
     """Whether a stand-in answers, and in which time zone days begin."""

@@ -43,14 +43,16 @@ def make_router() -> APIRouter:
         hours: Annotated[int, Query(ge=1, le=24 * 90, description="How far back the means go.")] = 24,
     ) -> schemas.ConversationMetrics:
         """Show the measures of a conversation: the latest, the means of each hour, and what it has cost."""
-        pool, conversation_id = context.pool, conversation.id
+        conversation_id, since = conversation.id, datetime.now(UTC) - timedelta(hours=hours)
         await context.model.await_settlements()
-        last, hourly, state, spent, key = await asyncio.gather(
-            measures.load_latest(pool, conversation_id),
-            measures.load_hourly(pool, conversation_id, datetime.now(UTC) - timedelta(hours=hours)),
-            vectors.load_latest(pool, conversation_id),
-            spend.load_of_conversation(pool, conversation_id),
-            measures.load_series_key(pool),
+        last, hourly, state, spent, key = await context.reading.history.read(
+            lambda pool: asyncio.gather(
+                measures.load_latest(pool, conversation_id),
+                measures.load_hourly(pool, conversation_id, since),
+                vectors.load_latest(pool, conversation_id),
+                spend.load_of_conversation(pool, conversation_id),
+                measures.load_series_key(pool),
+            )
         )
         return schemas.ConversationMetrics(
             session_id=conversation_id,
@@ -80,7 +82,7 @@ class _LatestAggregates:
             return self._encoded
         async with self._lock:
             if clock() > self._until:  # else another request counted them while this one waited
-                counted = asdict(await totals.load_totals(context.pool))
+                counted = asdict(await context.reading.history.read(totals.load_totals))
                 answer = schemas.RealtimeMetrics(measured_conversations=counted.pop("measured"), **counted)
                 self._encoded = presenters.encode_schema(answer)
                 self._until = clock() + FRESH_S

@@ -79,15 +79,17 @@ async def load_glance(
     context: ConversationContext, conversation: StoredConversation
 ) -> schemas.GlanceAnswer:
     """Load what a status line shows; calls that have ended on this node are in what was spent."""
-    pool, conversation_id = context.pool, conversation.id
+    conversation_id = conversation.id
     await context.model.await_settlements()
-    instance, alone, measure, name, spent, today = await asyncio.gather(
-        instances.find_in_conversation(pool, conversation_id),
-        instances.is_alone(pool, conversation_id, conversation.character),
-        measures.load_latest(pool, conversation_id),
-        _load_name(pool, conversation.character),
-        spend.load_of_conversation(pool, conversation_id),
-        spend.load_of_owner(pool, conversation.owner, _budget_day(context.claude)),
+    instance, alone, measure, name, spent, today = await context.reading.history.read(
+        lambda pool: asyncio.gather(
+            instances.find_in_conversation(pool, conversation_id),
+            instances.is_alone(pool, conversation_id, conversation.character),
+            measures.load_latest(pool, conversation_id),
+            _load_name(pool, conversation.character),
+            spend.load_of_conversation(pool, conversation_id),
+            spend.load_of_owner(pool, conversation.owner, _budget_day(context.claude)),
+        )
     )
     drift = instance.drift if instance is not None else None
     return schemas.GlanceAnswer(

@@ -25,6 +25,7 @@ from ccn.gateway.http.conversations import axes, presenters, schemas, sse
 from ccn.gateway.http.conversations import glance as glances
 from ccn.gateway.http.conversations.context import Context, ConversationContext
 from ccn.gateway.open_streams import OpenStream
+from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, search, summaries, turns
 from ccn.store.conversations.conversations import StoredConversation
 from ccn.store.conversations.turns import Turn
@@ -188,7 +189,9 @@ def _add_reading_routes(router: APIRouter) -> None:
     @router.get("/conversation/{session_id:uuid}", response_model=schemas.ConversationAnswer)
     async def get_conversation(conversation_id: auth.ConversationIdToRead, context: Context) -> Response:
         """Show a conversation: its instance, its unanswered messages, and its latest measures."""
-        summary = await summaries.load_summary(context.pool, conversation_id)
+        summary = await context.reading.history.read(
+            lambda pool: summaries.load_summary(pool, conversation_id)
+        )
         return presenters.json_response(presenters.encode_schema(presenters.summary_to_schema(summary)))
 
     @router.get("/conversation/{session_id:uuid}/messages", response_model=schemas.MessagesAnswer)
@@ -200,7 +203,9 @@ def _add_reading_routes(router: APIRouter) -> None:
     ) -> Response:
         """List the newest messages, in the order in which they were said. `next` leads to earlier ones."""
         before = paging.seq_from_cursor(cursor)
-        page = await conversations.load_history(context.pool, conversation_id, before=before, limit=limit)
+        page = await context.reading.history.read(
+            lambda pool: conversations.load_history(pool, conversation_id, before=before, limit=limit)
+        )
         return presenters.json_response(presenters.page_to_json(page))
 
     @router.get("/conversations")
@@ -217,14 +222,14 @@ def _add_reading_routes(router: APIRouter) -> None:
         if before is not None:
             opening = auth.get_context(request).require_access()
             await opening.open_to_speak(caller, ConversationId(before))
-        found = await conversations.list_of_owner(
-            context.pool,
-            owner,
-            before=None if before is None else ConversationId(before),
-            limit=limit + 1,
-        )
+        last = None if before is None else ConversationId(before)
+
+        async def load_page(pool: Pool) -> tuple[list[StoredConversation], Mapping[ConversationId, str]]:
+            found = await conversations.list_of_owner(pool, owner, before=last, limit=limit + 1)
+            return found, await conversations.load_openings(pool, [each.id for each in found[:limit]])
+
+        found, openings = await context.reading.history.read(load_page)
         page = found[:limit]
-        openings = await conversations.load_openings(context.pool, [each.id for each in page])
         return schemas.ConversationsAnswer(
             conversations=tuple(
                 presenters.conversation_to_entry(each, openings.get(each.id, "")) for each in page
@@ -250,7 +255,7 @@ def _add_reading_routes(router: APIRouter) -> None:
     ) -> schemas.SearchAnswer:
         """Search everything that you have said and that was said to you."""
         within = None if session_id is None else ConversationId(session_id)
-        hits = await context.searches.search(caller, q, within, limit)
+        hits = await context.reading.searches.search(caller, q, within, limit)
         return schemas.SearchAnswer(
             found=tuple(map(presenters.hit_to_schema, hits)), complete=hits.complete
         )
@@ -293,7 +298,7 @@ def _stream_turn(
 
     async def load_more() -> Mapping[str, object]:
         seen, measured = await asyncio.gather(
-            glances.load_glance(context, conversation), axes.load_axes(context.pool, conversation)
+            glances.load_glance(context, conversation), axes.load_axes(context, conversation)
         )
         return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
 

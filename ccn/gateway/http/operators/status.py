@@ -26,7 +26,8 @@ def make_router(load_status: LoadStatus | None) -> APIRouter:
             raise errors.Unavailable("this node takes no part in rounds")
         status = await load_status()
         told = asdict(status) | {"nodes": [_seat_to_fields(seat) for seat in status.nodes]}
-        return schemas.StatusAnswer.model_validate(told | {"model": _retry_of_model(request)})
+        own = {"model": _retry_of_model(request), "replicas": _list_replicas(request)}
+        return schemas.StatusAnswer.model_validate(told | own)
 
     return router
 
@@ -36,6 +37,14 @@ def _seat_to_fields(seat: NodeSeat) -> dict[str, object]:
     fields, spoken = asdict(seat), seat.spoken
     del fields["spoken"]
     return fields | {"protocol": (spoken.lowest, spoken.highest) if spoken is not None else None}
+
+
+def _list_replicas(request: Request) -> list[dict[str, object]]:
+    """How this node found the replicas of the database, as fields."""
+    context = contexts.find_context(request)
+    if context is None:
+        return []
+    return [asdict(standing) for standing in context.reading.history.replicas.list_standings()]
 
 
 def _retry_of_model(request: Request) -> dict[str, object] | None:
