@@ -121,7 +121,7 @@ class UpgradedCluster:
 
     async def wait_for_cosignature(self, node: UpgradedNode) -> None:
         """Wait until a node has cosigned a block that came after now."""
-        height = await self.value("SELECT max(tree_size) FROM verification_chain")
+        height = await self.value("SELECT coalesce(max(tree_size), 0) FROM verification_chain")
 
         async def has_cosigned() -> bool:
             newest = await self.value(
