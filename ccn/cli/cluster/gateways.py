@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ccn.cli.cluster import gateway_credentials, link_certificates, nodes, ports
+from ccn.cli.cluster import nodes, ports
+from ccn.cli.cluster.credentials import gateway_credentials, link_certificates
 from ccn.cli.cluster.database import ClusterDatabase
 from ccn.core.ids import NodeId
 from ccn.store.connection import roles

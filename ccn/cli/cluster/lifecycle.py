@@ -25,14 +25,13 @@ from ccn.cli.cluster import (
     fork_server,
     gateways,
     journal,
-    link_certificates,
     model_check,
-    node_credentials,
     nodes,
     ports,
     stand_in,
     summary,
 )
+from ccn.cli.cluster.credentials import link_certificates, node_credentials
 from ccn.cli.cluster.database import ClusterDatabase, run_database
 from ccn.cli.output import lines
 from ccn.cli.output.screen import Screen

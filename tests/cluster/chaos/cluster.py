@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ccn import errors, settings
-from ccn.cli.cluster import node_credentials, nodes, ports
+from ccn.cli.cluster import nodes, ports
+from ccn.cli.cluster.credentials import node_credentials
 from ccn.core.ids import NodeId
 from ccn.embedded import etcd
 from ccn.embedded.postgres import service

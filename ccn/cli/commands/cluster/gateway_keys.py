@@ -13,7 +13,7 @@ import typer
 
 from ccn import errors
 from ccn.certificates import inspection
-from ccn.cli.cluster import gateway_credentials, link_certificates
+from ccn.cli.cluster.credentials import gateway_credentials, link_certificates
 from ccn.cli.output import printing, timestamps
 from ccn.core import ids
 from ccn.core.ids import NodeId

@@ -22,7 +22,7 @@ import typer
 
 from ccn import errors
 from ccn.certificates import identity, inspection
-from ccn.cli.cluster import link_certificates, node_credentials
+from ccn.cli.cluster.credentials import link_certificates, node_credentials
 from ccn.cli.commands.cluster import gateway_keys, revocations
 from ccn.cli.output import printing, timestamps
 from ccn.cli.reach.target import Json

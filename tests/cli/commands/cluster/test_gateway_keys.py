@@ -10,7 +10,7 @@ import pytest
 
 from ccn import errors, settings
 from ccn.certificates import identity, inspection
-from ccn.cli.cluster import gateway_credentials
+from ccn.cli.cluster.credentials import gateway_credentials
 from ccn.core.ids import NodeId
 from tests.support.cli import commands
 

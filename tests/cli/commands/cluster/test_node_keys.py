@@ -12,7 +12,7 @@ import pytest
 
 from ccn import errors, settings
 from ccn.certificates import identity, inspection, issuing
-from ccn.cli.cluster import node_credentials
+from ccn.cli.cluster.credentials import node_credentials
 from ccn.cli.commands.cluster import node_keys as command
 from ccn.core.identity import revocation
 from ccn.core.ids import NodeId

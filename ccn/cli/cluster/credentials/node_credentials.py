@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ccn.cli.cluster import link_certificates
+from ccn.cli.cluster.credentials import link_certificates
 from ccn.core.ids import NodeId
 from ccn.embedded import folder as folders
 from ccn.node.signing import memory

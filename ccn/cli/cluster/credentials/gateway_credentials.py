@@ -17,8 +17,8 @@ from pathlib import Path
 
 from ccn.certificates import identity
 from ccn.certificates.issuing import LinkUse
-from ccn.cli.cluster import link_certificates
-from ccn.cli.cluster.link_certificates import LinkCertificate
+from ccn.cli.cluster.credentials import link_certificates
+from ccn.cli.cluster.credentials.link_certificates import LinkCertificate
 from ccn.core import ids
 from ccn.core.ids import NodeId
 from ccn.store.connection import roles
