@@ -16,15 +16,16 @@ import pytest
 from scripts.upgrades import __main__ as proof
 from scripts.upgrades import releases
 
+_ROOT = Path(__file__).parents[2]
 _WISH = os.environ.get("CCN_TEST_UPGRADE", "")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not _WISH, reason="takes a minute: CCN_TEST_UPGRADE is not set")
-def test_a_node_goes_to_this_release_and_back_while_people_talk_and_nothing_is_lost(root: Path) -> None:
+def test_a_node_goes_to_this_release_and_back_while_people_talk_and_nothing_is_lost() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "scripts.upgrades", "--short", "--talkers", "3"],
-        cwd=root,
+        cwd=_ROOT,
         capture_output=True,
         text=True,
         timeout=880,

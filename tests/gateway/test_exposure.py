@@ -16,7 +16,7 @@ BEYOND = ("0.0.0.0", "::", "192.0.2.7", "", "node-1.example.org")
 
 
 @pytest.mark.parametrize("host", BEYOND)
-def test_a_door_beyond_this_machine_says_what_to_set(host: str) -> None:
+async def test_a_door_beyond_this_machine_says_what_to_set(host: str) -> None:
     with pytest.raises(errors.SettingsInvalid) as refused:
         http_server.listen_on_port(settings.HttpSettings(host=host, port=0))
     for variable in (

@@ -33,7 +33,12 @@ def edited(place: int, *path: str | int, value: object) -> bytes:
     target: Any = forger.lines[place]
     for key in path[:-1]:
         target = target[key]
+    is_new = isinstance(target, dict) and path[-1] not in target
     target[path[-1]] = value
+    if is_new:  # a record writes the keys of its parameters in order
+        ordered = sorted(target.items())
+        target.clear()
+        target.update(ordered)
     return forger.close(*ROWS)
 
 
