@@ -53,8 +53,9 @@ class Up:
         return told
 
     def errors(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read().decode()
+        # The place in the file is shared with who writes: moving it would let a line go over the first one.
+        file = self._stderr.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
     def family(self) -> list[psutil.Process]:
         itself = psutil.Process(self.process.pid)
