@@ -31,7 +31,6 @@ async def test_each_node_notices_what_a_standby_that_was_behind_has_lost(
     _check_kept(await losses.prove_losses(max(TIMES // 4, 1), "suite"), "losses", capsys)
 
 
-@pytest.mark.skipif(not TIMES, reason="a node with all its doors starts: CCN_FAILOVERS says how often")
 async def test_no_door_answers_from_an_older_copy_of_the_database(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
