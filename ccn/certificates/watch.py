@@ -72,7 +72,8 @@ class CertificateWatch(Generic[S]):
         """Look at the files regularly and hand on each change, until `stop`."""
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), look_s)
+                async with asyncio.timeout(look_s):
+                    await stop.wait()
             if self.current is not None and not stop.is_set():
                 await self._look_again()
 

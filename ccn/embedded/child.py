@@ -117,7 +117,8 @@ class Child:
             for number, patience_s in steps or ((signal.SIGTERM, 10.0),):
                 self.send_signal(number)
                 with suppress(TimeoutError):
-                    return await asyncio.wait_for(self.wait(), patience_s)
+                    async with asyncio.timeout(patience_s):
+                        return await self.wait()
         finally:
             if self.code is None:
                 self._kill_group()

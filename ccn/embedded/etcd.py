@@ -161,7 +161,8 @@ async def _is_answering(name: str, port: int) -> bool:
 
 
 async def _ask_etcd(port: int, request: str, body: bytes = b"") -> bytes:
-    return await asyncio.wait_for(_exchange_http(port, request, body), _ANSWER_TIMEOUT_S)
+    async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+        return await _exchange_http(port, request, body)
 
 
 async def _exchange_http(port: int, request: str, body: bytes) -> bytes:

@@ -215,7 +215,8 @@ class SupervisedChild:
         reading, self._reading = self._reading, None
         if reading is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(reading, _LAST_LINES_TIMEOUT_S)
+                async with asyncio.timeout(_LAST_LINES_TIMEOUT_S):
+                    await reading
 
     def _lived_s(self) -> float:
         return time.monotonic() - self._since

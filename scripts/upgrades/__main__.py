@@ -250,7 +250,8 @@ async def _shut_out(proof: Proof) -> None:
     await cluster.stop(node)
     await cluster.start(node, proof.this)
     assert node.process is not None
-    code = await asyncio.wait_for(node.process.wait(), 400)
+    async with asyncio.timeout(400):
+        code = await node.process.wait()
     if code == 0 or "proof_shuts" not in node.log.read_text().splitlines()[-1]:
         raise NotShownError(f"{node.name} ended with {code}: {last_line(node)}")
     proof.say(f"{node.name} refuses with {proof.this.name}: {last_line(node)}")

@@ -87,7 +87,8 @@ class UpgradedCluster:
         """Tell a node to stop, and wait until it has."""
         assert node.process is not None
         node.process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(node.process.wait(), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            await node.process.wait()
 
     async def exchange(self, node: UpgradedNode, release: Release, **more: str) -> None:
         """As operators do: drain it, stop it, start the other program, and wait for its cosignature."""

@@ -232,6 +232,30 @@ async def test_cancelling_the_block_stops_the_child() -> None:
     assert not psutil.pid_exists(pids[0])
 
 
+async def test_a_block_that_ends_in_the_moment_the_child_does_stays_over() -> None:
+    """The keeper has just heard of the death, and looks whether there are last lines."""
+    pids: list[int] = []
+
+    def start() -> child.Child:
+        started = child.start(["sleep", "600"])
+        pids.append(started.pid)
+        return started
+
+    async with asyncio.timeout(20):
+        for turns in range(12):
+            async with supervision.supervise_child("sleeper", start, backoff=QUICK) as kept:
+                os.kill(kept.pid, signal.SIGKILL)
+                await _until_it_has_ended(kept)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def _until_it_has_ended(kept: supervision.SupervisedChild) -> None:
+    while kept._child is not None:
+        await asyncio.sleep(0)
+
+
 async def test_an_error_of_the_block_is_raised_as_it_is() -> None:
     with pytest.raises(LookupError, match="of the block"):
         async with supervision.supervise_child("sleeper", sleeping):

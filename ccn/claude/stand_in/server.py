@@ -256,4 +256,5 @@ async def _run_until_stopped(options: argparse.Namespace) -> None:
         parent = os.getppid()
         while not stop.is_set() and os.getppid() == parent:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _PARENT_S)
+                async with asyncio.timeout(_PARENT_S):
+                    await stop.wait()

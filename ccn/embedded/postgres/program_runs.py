@@ -40,7 +40,8 @@ async def run_program(
         cwd=Path("/"),
     )
     try:
-        return await asyncio.wait_for(running.wait(), timeout_s) == 0
+        async with asyncio.timeout(timeout_s):
+            return await running.wait() == 0
     except TimeoutError:
         raise errors.EmbeddedFailed(
             f"{Path(command[0]).name} did not end within {timeout_s:.0f} s; see {log or where.initdb_log}"

@@ -106,7 +106,8 @@ class PostgresServer:
         if pid_file is None or pid_file.pid != process.pid or not pid_file.ready:
             return False
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            return await asyncio.wait_for(_try_login(self.port), _ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await _try_login(self.port)
         return False
 
 

@@ -78,7 +78,8 @@ class Trust:
     async def wait_for_change(self) -> None:
         """Return when the register has changed, or after `look_s`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), self.look_s)
+            async with asyncio.timeout(self.look_s):
+                await self._news.wait()
 
     async def enrol_node(self, node: NodeId, key: bytes) -> UUID:
         """Enrol this node in the register, and return the id of the life that begins."""
