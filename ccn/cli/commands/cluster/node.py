@@ -1,4 +1,4 @@
-"""`ccn node …`: runs one node of a cluster, and accepts a loss for it."""
+"""`ccn node …`: runs one node of a cluster, asks how it is, and accepts a loss for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ccn import errors, settings
+from ccn import errors, health, settings
 from ccn.cli.output import logs, printing
 from ccn.cli.reach.target import Json
 from ccn.core.ids import NodeId
@@ -31,6 +31,19 @@ def run() -> None:
     logs.configure_logging(reading.settings.log, node=reading.settings.node.id)
     logs.warn_of_ignored(reading)
     lifetime.run_node(reading.settings)
+
+
+@app.command("health")
+def ask_health(
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it can serve now, not only whether it lives.")
+    ] = False,
+) -> None:
+    """Ask the HTTP door of the node on this machine whether it lives: for probes. Exit code 1 if not.
+
+    It reads CCN_HTTP_HOST, CCN_HTTP_PORT and CCN_HTTP_TLS_…, or [http] in the file that CCN_SETTINGS names.
+    """
+    raise typer.Exit(health.main(["--ready"] if ready else []))
 
 
 @app.command("accept-loss")
