@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,7 @@ def assemble_house(node: ServedNode, passwords: Passwords, seen: SeenGateways) -
     needed = {"database": lambda: node.database.value("SELECT 1"), "record": node.database.check_fence}
     if membership is not None:
         needed["protocol"] = partial(cluster_probes.check_protocol, membership)
+        needed["arrival"] = cluster_probes.Arrival(membership, time.monotonic).check
     keyring = Keyring(node.database, *_token_identity(chosen, membership), chosen.accounts, clock.utc_now)
     access, requests = house.open_house(node.database)
     loop = ExternalLoop(node.database, node.writer, instances.prompts, instances.scoring, clock.new_id)

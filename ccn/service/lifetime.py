@@ -25,6 +25,7 @@ from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.deeds.seen_gateways import SeenGateways
 from ccn.gateway.http import closed_door as http_shut
 from ccn.gateway.http import server as http_server
+from ccn.node.operators import own_drain
 from ccn.node.recovery import database_check
 from ccn.node.signing import signing_key
 from ccn.node.signing.memory import SigningRight
@@ -129,6 +130,7 @@ async def _live(
                 **beside(database, writer, stop),
             }
             async with run_together(parts, stop, chosen.node.shutdown_timeout_s):
+                await own_drain.end_own_drain(database, writer.node)
                 if chosen.cluster.example:
                     await example.import_example(database, writer)
                 async with (

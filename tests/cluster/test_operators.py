@@ -113,6 +113,19 @@ def test_who_votes_is_told_and_asked_for_over_the_door_of_a_node(local: Local) -
     assert json.loads(added.stdout)["changed"] is False, added.stderr
 
 
+def test_a_node_that_drained_itself_takes_part_again_when_it_is_started(local: Local) -> None:
+    node = local.leader()
+    url, environ = local.told["database_url"], surroundings(local.running.folder) | {"CCN_NODE_ID": node}
+    done = commands.run("drain", "--self", "--database-url", url, env=environ, timeout_s=90)
+    assert done.returncode == 0, done.stderr
+    assert seat(local, node)["draining"] is True
+    stopped = local.running.node(node)
+    os.kill(stopped, signal.SIGTERM)
+    eventually(lambda: local.running.node(node) != stopped)
+    eventually(lambda: seat(local, node).get("here") is True)
+    assert seat(local, node)["draining"] is False
+
+
 def test_what_cannot_be_done_is_an_error_with_its_reason(local: Local) -> None:
     stranger = run(local, "validators", "add", "node-9")
     assert stranger.returncode == 1

@@ -52,6 +52,11 @@ async def end_drain(pool: Pool, node: NodeId) -> None:
     await pool.rows("DELETE FROM node_drains WHERE node_id = $1", node)
 
 
+async def end_own_drain(pool: Pool, node: NodeId) -> bool:
+    """Let a node take part again that was drained in its own name; return whether it was."""
+    return bool(await pool.rows("DELETE FROM node_drains WHERE node_id = $1 AND by = $1 RETURNING 1", node))
+
+
 async def load_of_node(pool: Pool, node: NodeId) -> NodeLoad:
     """Load what still ties a node to its cluster. Raise NotFound if it never ran here."""
     row = await pool.row(_LOAD, node)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ccn import errors, settings
 from ccn.cli.output import printing
 from ccn.cli.reach.fields import Fields
 from ccn.cli.reach.options import ClusterOptions, add_options
@@ -18,11 +19,18 @@ _LOOK_S = 0.25
 
 
 @add_options(ClusterOptions)
-def drain(
+def drain(  # noqa: PLR0917 - the options of a command
     reach: ClusterOptions,
     node: Annotated[
         str, typer.Argument(help="The name of the node, as `ccn status` shows it.", show_default=False)
-    ],
+    ] = "",
+    itself: Annotated[
+        bool,
+        typer.Option(
+            "--self",
+            help="The node of CCN_NODE_ID, which is about to stop; it takes part again when it starts.",
+        ),
+    ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Let the node take part again.")] = False,
     wait_s: Annotated[
         float, typer.Option("--wait", min=0, help="How many seconds to wait until the node is empty.")
@@ -33,6 +41,10 @@ def drain(
 
     Exit code 1 if something still ties the node to the cluster when the time is over. It goes on draining.
     """
+    if itself:
+        node = by = _find_own_name(node, undo=undo)
+    elif not node:
+        raise errors.InputInvalid("name the node to drain, or say --self")
     with reach.open_source() as cluster:
         outcome = cluster.ask("drain", {"undo": undo}, by, node=node)
         if not undo:
@@ -40,6 +52,16 @@ def drain(
     printing.say(printing.to_json(outcome) if reach.as_json else _describe_outcome(node, outcome, wait_s))
     if not undo and not outcome["drained"]:
         raise typer.Exit(1)
+
+
+def _find_own_name(node: str, *, undo: bool) -> str:
+    """Return the name of the node whose settings these are, in which it asks for its own drain."""
+    if node or undo:
+        raise errors.InputInvalid("--self goes with neither a name nor --undo")
+    chosen = settings.load().node
+    if chosen.role != "voter":
+        raise errors.InputInvalid("a gateway has nothing to hand over: stop it")
+    return chosen.id
 
 
 def _describe_outcome(node: str, outcome: Fields, wait_s: float) -> str:
