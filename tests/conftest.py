@@ -22,6 +22,7 @@ from ccn.embedded import scratch
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from tests.support import databases
+from tests.support.cli import nursery
 from tests.support.gateway import browser, redis_server
 from tests.support.store import timescale
 
@@ -78,7 +79,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
-    """A run that was promised TimescaleDB does not quietly go without it."""
+    """Offer all workers one nursery. What a run was promised, it does not quietly go without."""
+    nursery.offer()
     if os.environ.get("CCN_TEST_TIMESCALE") == "required" and "apache" not in timescale.offer().images:
         raise pytest.UsageError(f"TimescaleDB is required here, but {timescale.offer().left_out}")
     if os.environ.get("CCN_TEST_REDIS") == "required" and redis_server.LEFT_OUT:

@@ -56,7 +56,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Up, dict[str, Any]]]:
-    with reachable_folder() as made, started(made, "--ephemeral", "--json", "--port", "0") as running:
+    options = ("--ephemeral", "--json", "--port", "0")
+    with reachable_folder() as made, started(made, *options, anew=True) as running:
         yield running, running.ready()
 
 
@@ -198,7 +199,7 @@ def test_it_survives_kill_9_refuses_a_second_starter_and_hurries_when_asked_twic
     """One folder, started twice: first with the default port taken, then with a node that does not stop."""
     data = folder / "my data"
     options = ("--data", str(data), "--nodes", "1", "--json")
-    with default_port_taken(), started(folder, *options) as first:
+    with default_port_taken(), started(folder, *options, anew=True) as first:
         told = first.ready()
         assert "port 7700 is in use; taking free ports instead" in first.errors()
         family = first.family()

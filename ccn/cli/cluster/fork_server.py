@@ -22,7 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, NoReturn
@@ -164,7 +164,7 @@ async def start_fork_server() -> AsyncIterator[ForkServer]:
 
 
 def main() -> None:
-    """Serve forks until nobody is left to ask; in what it forks, be `ccn` with the given arguments."""
+    """Import what nodes are made of, and serve forks of it."""
     gc.disable()  # it would look through a growing heap of which all is kept, for a seventh of the time
     from ccn import cli  # noqa: PLC0415 - the point: imported here, and in no child any more
     from ccn.service import lifetime  # noqa: F401, PLC0415
@@ -173,16 +173,20 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page
     gc.enable()
-    asks = socket.socket(fileno=os.dup(0))
+    serve_forks(socket.socket(fileno=os.dup(0)), cli.main)
+
+
+def serve_forks(asks: socket.socket, be_command: Callable[[], object]) -> NoReturn:
+    """Serve forks until nobody is left to ask, and end; in what is forked, be `ccn` with its arguments."""
     asks.send(b"ready")
-    arguments = _serve_forks(asks)
+    arguments = _fork_for_asks(asks)
     if arguments is not None:
         sys.argv = ["ccn", *arguments]
         try:
-            cli.main()
+            be_command()
         except SystemExit as left:
             _exit_now(left.code)
-        _exit_now(0)
+    _exit_now(0)
 
 
 def _exit_now(code: str | int | None) -> NoReturn:
@@ -195,7 +199,7 @@ def _exit_now(code: str | int | None) -> NoReturn:
     os._exit(code if isinstance(code, int) else bool(code))
 
 
-def _serve_forks(asks: socket.socket) -> list[str] | None:
+def _fork_for_asks(asks: socket.socket) -> list[str] | None:
     """Fork for each message, and tell of each end; in a child, its arguments."""
     itself, running = os.getpid(), dict[int, int]()
     ends, wakes = socket.socketpair()

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from ccn.cli.cluster import (
 )
 from ccn.cli.cluster.credentials import link_certificates, node_credentials
 from ccn.cli.cluster.database import ClusterDatabase, run_database
+from ccn.cli.cluster.fork_server import ForkServer
 from ccn.cli.output import lines
 from ccn.cli.output.screen import Screen
 from ccn.core.ids import NodeId
@@ -65,7 +66,10 @@ class UpOptions:
     standby: bool = False
 
 
-def run_cluster(wish: UpOptions) -> int:
+OpenForkServer = Callable[[], AbstractAsyncContextManager[ForkServer]]
+
+
+def run_cluster(wish: UpOptions, open_fork_server: OpenForkServer = fork_server.start_fork_server) -> int:
     """Start it, keep it running until a signal, stop it; the exit code."""
     reading = settings.load_with_origins()
     with _open_screen(sys.stderr if wish.as_json else sys.stdout) as shown:
@@ -74,7 +78,7 @@ def run_cluster(wish: UpOptions) -> int:
         named = (reading.field_origin("database", "url"), reading.field_origin("etcd", "endpoints"))
         if any(origin != "default" for origin in named):
             shown.say("the database and etcd that the settings name are left alone: ccn up brings its own")
-        return asyncio.run(_run_until_signal(LocalCluster(wish, reading.settings, shown)))
+        return asyncio.run(_run_until_signal(LocalCluster(wish, reading.settings, shown, open_fork_server)))
 
 
 async def _run_until_signal(cluster: LocalCluster) -> int:
@@ -90,10 +94,17 @@ async def _run_until_signal(cluster: LocalCluster) -> int:
 class LocalCluster:
     """One local cluster's life."""
 
-    def __init__(self, wish: UpOptions, chosen: settings.Settings, shown: Screen) -> None:
+    def __init__(
+        self,
+        wish: UpOptions,
+        chosen: settings.Settings,
+        shown: Screen,
+        open_fork_server: OpenForkServer = fork_server.start_fork_server,
+    ) -> None:
         self.shown = shown
         self.was_ready = False
         self._wish, self._chosen = wish, chosen
+        self._open_fork_server = open_fork_server
         self._nodes = nodes.RunningNodes()
         self._gateways = gateways.LocalGateways(wish.gateways)
         self._began = time.monotonic()
@@ -113,7 +124,7 @@ class LocalCluster:
                 self.shown.say(held.notice)
             self.shown.say(f"starting PostgreSQL, etcd and {_count_nodes(wish.nodes)} on {where.data}")
             async with (
-                fork_server.start_fork_server() as forking,  # first: it imports while the services start
+                self._open_fork_server() as forking,  # first: it imports while the services start
                 self._start_services(where, said) as (database, coordination),
                 stand_in.run_stand_in_if_needed(
                     self._chosen.claude, self._event_reporter(said), said.add_line

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,21 +13,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from ccn import settings
-from ccn.cli.cluster import fork_server
 from ccn.cli.cluster.fork_server import ForkedProcess, ForkServer
+from tests.support.cli import nursery
 
 _ONE_AT_A_TIME = threading.Lock()
-_PROGRAM = (
-    *fork_server.PROGRAM[:-1],
-    (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from ccn import cli; "
-        f"cli.Commands.load_commands(); {fork_server.PROGRAM[-1]}"
-    ),
-)
-"""The fork server of `ccn up` needs the command that runs a node; this one needs all of them. And what a
-script starts in the background ignores Ctrl-C, as would everything that is forked here.
-"""
 
 
 def run(
@@ -69,7 +57,7 @@ def begin(
 ) -> ForkedProcess:
     """Start it on these standard streams."""
     with _ONE_AT_A_TIME:
-        forked = _nursery().fork_process(name, arguments, env, cwd or Path.cwd(), streams)
+        forked = _forking().fork_process(name, arguments, env, cwd or Path.cwd(), streams)
     assert forked is not None, "the nursery is gone"
     return forked
 
@@ -89,16 +77,9 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @cache
-def _nursery() -> ForkServer:
+def _forking() -> ForkServer:
     """One for all tests of this process. It ends when nobody holds the other end of its line."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        environ = settings.child_environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
-        process = subprocess.Popen(_PROGRAM, stdin=theirs.fileno(), env=environ, start_new_session=True)
-
-    def end() -> None:
-        ours.close()
-        process.wait(30)
-
-    atexit.register(end)
-    return ForkServer(None, ours)
+    nursery.offer()  # unless whoever started this process has one
+    line = nursery.connect()
+    atexit.register(line.close)
+    return ForkServer(None, line)

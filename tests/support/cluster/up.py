@@ -10,15 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 
 from tests.support import databases
+from tests.support.cli import commands
+from tests.support.cluster import forked_up
 
 DEADLINE_S = 60.0
 ANSWER_S = 30.0
@@ -29,21 +31,27 @@ T = TypeVar("T")
 CCN = (sys.executable, "-m", "ccn")
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as is needed."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Up:
     """One `ccn up` with its own process group."""
 
-    def __init__(self, folder: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, environ: dict[str, str] | None = None, anew: bool = False
+    ) -> None:
         self.folder = folder
         self._stderr: IO[bytes] = (folder / f"stderr-{time.monotonic_ns()}").open("w+b")
-        self.process = subprocess.Popen(
-            [*CCN, "up", *options],
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            start_new_session=True,
-            env=surroundings(folder) | (environ or {}),
-        )
-        assert self.process.stdout is not None
-        self.stdout = self.process.stdout
+        start = _start_python if anew else _fork_command
+        self.process, self.stdout = start(options, surroundings(folder) | (environ or {}), self._stderr)
 
     def ready(self) -> dict[str, Any]:
         line = self.stdout.readline()
@@ -86,6 +94,32 @@ class Up:
         self._stderr.close()
 
 
+def _start_python(
+    options: Sequence[str], environ: dict[str, str], errors: IO[bytes]
+) -> tuple[Process, IO[bytes]]:
+    """As people do it."""
+    process = subprocess.Popen(
+        [*CCN, "up", *options],
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=True,
+        env=environ,
+    )
+    assert process.stdout is not None
+    return process, process.stdout
+
+
+def _fork_command(
+    options: Sequence[str], environ: dict[str, str], errors: IO[bytes]
+) -> tuple[Process, IO[bytes]]:
+    """In half the time, because everything is imported."""
+    output, write = os.pipe()
+    with Path(os.devnull).open() as nothing, os.fdopen(write, "wb") as writing:
+        streams = (nothing.fileno(), writing.fileno(), errors.fileno())
+        process = commands.begin((forked_up.NAME, *options), environ, streams, name="ccn up")
+    return process, os.fdopen(output, "rb")
+
+
 def surroundings(folder: Path) -> dict[str, str]:
     """This process's environment without settings, and with the user's folders below `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CCN_")}
@@ -95,8 +129,11 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[Up]:
-    running = Up(folder, *options, environ=environ)
+def started(
+    folder: Path, *options: str, environ: dict[str, str] | None = None, anew: bool = False
+) -> Iterator[Up]:
+    """A start of it, with a Python of its own if it is to be `anew`."""
+    running = Up(folder, *options, environ=environ, anew=anew)
     try:
         yield running
     finally:
