@@ -109,7 +109,7 @@ class CertificateWatch(Generic[S]):
         return renewed
 
     def _note_refusal(self, refusal: str) -> None:
-        metrics.set_certificate_refused(self.link, refused=bool(refusal))
+        metrics.links.set_certificate_refused(self.link, refused=bool(refusal))
         if refusal and refusal != self._last_refusal:
             words = "certificate files cannot be used; what was read before goes on"
             log.warning(words, link=self.link, reason=refusal)
@@ -131,7 +131,7 @@ class CertificateWatch(Generic[S]):
         if self.current is None or self.current.certificate is None:
             return
         now, until = self._now(), self._find_end()
-        metrics.set_certificate_days_left(self.link, (until - now) / _DAY)
+        metrics.links.set_certificate_days_left(self.link, (until - now) / _DAY)
         warned_today = self._warned_at is not None and now - self._warned_at < _DAY
         if until - now > SOON or warned_today:
             return

@@ -150,7 +150,7 @@ class Limiter:
             )
         self._reachable = False
         self._lost.set()
-        metrics.set_limits_degraded(degraded=True)
+        metrics.doors.set_limits_degraded(degraded=True)
 
     async def _probe_redis(self) -> None:
         assert self._shared is not None
@@ -170,7 +170,7 @@ class Limiter:
         self._explained = ""
         self._reachable = True
         self._lost.clear()
-        metrics.set_limits_degraded(degraded=False)
+        metrics.doors.set_limits_degraded(degraded=False)
         _log.info("requests are counted across all nodes")
 
 

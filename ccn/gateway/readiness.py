@@ -93,7 +93,7 @@ class Readiness:
         if self._stopping.is_set():
             return  # the probes were under way when the node began to stop
         for check in checks:
-            metrics.set_check(check.name, passes=check.passes)
+            metrics.process.set_check(check.name, passes=check.passes)
         if self.checks == checks:
             return
         self._set_checks(checks)

@@ -74,7 +74,7 @@ class TlsListener:
         self._handshakes[task] = None
         task.add_done_callback(partial(self._end_handshake, connection))
         if len(self._handshakes) > self._limit:
-            metrics.count_turned_away("http", "silent")
+            metrics.doors.count_turned_away("http", "silent")
             next(iter(self._handshakes)).cancel()
 
     async def _shake_hands(self, connection: socket.socket) -> None:

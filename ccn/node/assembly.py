@@ -78,7 +78,7 @@ class NodeInstances:
         """Count all conversations once a minute, for the metrics."""
         async for _ in every(COUNT_S, stop):
             try:
-                metrics.set_conversations(await conversations.count_all(self.pool))
+                metrics.instances.set_conversations(await conversations.count_all(self.pool))
             except errors.CCNError as failed:
                 log.warning("conversations not counted", reason=str(failed))
 

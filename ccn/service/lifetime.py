@@ -66,8 +66,8 @@ def run_node(chosen: settings.Settings, beside: ExtraParts = lambda *_: {}) -> N
     doors.check_doors(chosen)
     chosen = servers.prepare_servers(chosen)
     file_limit.reserve_files(chosen)
-    metrics.set_build(chosen.node.id, ccn.__version__)
-    metrics.set_role(chosen.node.role)
+    metrics.process.set_build(chosen.node.id, ccn.__version__)
+    metrics.process.set_role(chosen.node.role)
     is_gateway = chosen.node.role == "gateway"
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(

@@ -171,7 +171,7 @@ async def wait_until(arrived: Callable[[], bool]) -> None:
 
 
 def refused() -> bool:
-    return metrics.registry.get_sample_value("ccn_certificate_refused", {"link": "etcd"}) == 1
+    return metrics.series.registry.get_sample_value("ccn_certificate_refused", {"link": "etcd"}) == 1
 
 
 async def test_certificates_are_exchanged_under_load_and_nothing_is_lost(

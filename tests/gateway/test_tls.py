@@ -207,7 +207,7 @@ async def test_answers_over_tls_demand_tls_and_others_do_not(pair: Pair) -> None
 
 
 def metric(name: str, link: str) -> float:
-    page = metrics.render_page("")[0].decode()
+    page = metrics.series.render_page("")[0].decode()
     return next(
         float(line.split()[-1]) for line in page.splitlines() if line.startswith(f'{name}{{link="{link}"}}')
     )

@@ -78,11 +78,11 @@ class Accounts:
         login = await users.find_login(self._pool, name)
         matches = await self._passwords.match(password, login.password_hash if login else None)
         if login is None or not matches or login.user.disabled_at is not None:
-            metrics.count_sign_in(succeeded=False)
+            metrics.doors.count_sign_in(succeeded=False)
             exists = login is not None
             _log.warning("sign-in refused", name=guessing.hide_name(name), exists=exists, network=network)
             raise errors.SignInRefused("name and password do not fit")
-        metrics.count_sign_in(succeeded=True)
+        metrics.doors.count_sign_in(succeeded=True)
         refresh, family = credentials.new_refresh_token(), credentials.new_id()
         lifetime = timedelta(days=self._settings.refresh_days)
         user = login.user

@@ -24,7 +24,7 @@ class SeenGateways:
     def see(self, gateway: NodeId, door: str) -> None:
         """A gateway asked for news."""
         self._seen[gateway] = self._clock(), door
-        metrics.set_gateways(len(self.list_seats()))
+        metrics.gateways.set_gateways(len(self.list_seats()))
 
     def list_seats(self) -> tuple[GatewaySeat, ...]:
         """List those that are there, by name."""

@@ -62,7 +62,7 @@ class VoterCalls:
         """The answer to a question that has one."""
         async with aclosing(self.stream_values(question)) as told:
             async for value in told:
-                metrics.count_voter_question(question.method, "answered")
+                metrics.gateways.count_voter_question(question.method, "answered")
                 return values.read_value(kind, value)
         raise errors.PeerRefused(f"a voter answered nothing to {question.method}")
 
@@ -84,13 +84,13 @@ class VoterCalls:
                         begun = True
                         yield value
             except errors.CCNError as failed:
-                metrics.count_voter_question(question.method, type(failed).__name__)
+                metrics.gateways.count_voter_question(question.method, type(failed).__name__)
                 if begun or not self._asks_next(failed, question):
                     raise
                 reason = str(failed)
                 log.info("a voter does not answer", node=node, method=question.method, reason=reason)
             else:
-                metrics.count_voter_question(question.method, "answered")
+                metrics.gateways.count_voter_question(question.method, "answered")
                 return
         raise errors.NoVoter(f"no voter answers this gateway: {reason}")
 

@@ -40,7 +40,7 @@ async def keep_limit(door: str, port: int, limit: int, proxies: Container[str] =
     while True:
         ended = await asyncio.to_thread(end_excess, port, limit, proxies)
         if ended:
-            metrics.count_turned_away(door, "address", ended)
+            metrics.doors.count_turned_away(door, "address", ended)
         await asyncio.sleep(_LOOK_AGAIN_S if ended else _LOOK_S)
 
 

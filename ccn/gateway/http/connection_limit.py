@@ -120,13 +120,13 @@ class ConnectionLimit:
         self, waiting: dict[ClientConnection, None], reason: str, error: errors.Unavailable
     ) -> errors.Unavailable | None:
         if not waiting:
-            metrics.count_turned_away("http", reason)
+            metrics.doors.count_turned_away("http", reason)
             return error
         self._close_connection(next(iter(waiting)), reason)
         return None
 
     def _close_connection(self, connection: ClientConnection, reason: str) -> None:
-        metrics.count_turned_away("http", reason)
+        metrics.doors.count_turned_away("http", reason)
         self.remove_connection(connection)
         connection.transport.abort()  # unread data would keep a closed one open for a minute
 
@@ -151,7 +151,7 @@ class ForwardedLimit:
             return
         address = limiting.normalise_address(host)
         if self._running[address] >= self._limit:
-            metrics.count_turned_away("http", "address")
+            metrics.doors.count_turned_away("http", "address")
             await problems.answer_error(crowded_error(self._limit))(scope, receive, send)
             return
         self._running[address] += 1

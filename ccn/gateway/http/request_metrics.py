@@ -38,4 +38,4 @@ class RequestMetrics:
             await self._app(scope, receive, send_and_note_status)
         finally:
             route = getattr(scope.get("route"), "path_format", _UNMATCHED)
-            metrics.count_answer(scope["method"], route, status, time.perf_counter() - began)
+            metrics.doors.count_answer(scope["method"], route, status, time.perf_counter() - began)

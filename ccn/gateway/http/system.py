@@ -26,7 +26,7 @@ _NO_SCRIPTS = {
 def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRouter:
     """Make the routes that need no account."""
     router = problems.new_router(tags=["system"])
-    metrics_pages = FreshBodies(lambda content_type: metrics.render_page(content_type)[0])
+    metrics_pages = FreshBodies(lambda content_type: metrics.series.render_page(content_type)[0])
 
     @cache
     def encode_document() -> CachedBody:
@@ -60,7 +60,7 @@ def make_router(app: FastAPI, node: str, ready: readiness.Readiness) -> APIRoute
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def get_metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Show every series, for Prometheus."""
-        content_type = metrics.choose_content_type(accept)
+        content_type = metrics.series.choose_content_type(accept)
         return Response(metrics_pages.get_body(content_type), headers={"Content-Type": content_type})
 
     @router.get("/openapi.json", include_in_schema=False)

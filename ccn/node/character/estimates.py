@@ -95,7 +95,7 @@ class Estimates:
         """Measure the conversations that are due, and store and show the measures."""
         alive = await instances.list_alive(self._pool, host=self._node)
         key = self._series_key = self._series_key or await measures.load_series_key(self._pool)
-        metrics.retain_measures(
+        metrics.measures.retain_measures(
             {series_names.name_series(key, instance.conversation) for instance in alive}
         )
         self._show_drift(alive)
@@ -113,7 +113,7 @@ class Estimates:
         ]
         await measures.keep_measures(self._pool, made)
         for measure in made:
-            metrics.set_measures(
+            metrics.measures.set_measures(
                 series_names.name_series(key, measure.conversation),
                 {
                     "phi": measure.phi,
@@ -130,7 +130,7 @@ class Estimates:
         for instance in hosted:
             if instance.drift is not None:
                 largest[instance.character] = max(instance.drift, largest.get(instance.character, 0.0))
-        metrics.set_drifts(largest)
+        metrics.character.set_drifts(largest)
 
     async def _measure_conversation(
         self, instance: Instance, seq: int, shared: CharacterEstimates
@@ -165,7 +165,9 @@ class Estimates:
             last=consistency.WINDOW,
         )
         windows = [baselines.vectors_to_samples(window) for window in window_of.values()]
-        metrics.set_charter_distance(one.character, await self._distance_from_charter(one, windows))
+        metrics.character.set_charter_distance(
+            one.character, await self._distance_from_charter(one, windows)
+        )
         return CharacterEstimates(
             await self._estimate_consistency(windows), await self._estimate_emergence(one.character)
         )

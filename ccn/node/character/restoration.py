@@ -131,7 +131,7 @@ class Restorer:
         self.forget_instance(instance_id)
         step = RestorationStep(instance_id, self.now(), RELEASED, reason, by)
         await restorations.keep_step(self.pool, step)
-        metrics.count_restoration(RELEASED)
+        metrics.character.count_restoration(RELEASED)
         return released
 
     async def _was_released(self, instance: InstanceId) -> bool:
@@ -171,7 +171,7 @@ class Restorer:
             most, since = ladder.count_touchable(len(alive), 0), taken.at - WINDOW
             if not await restorations.keep_step_within(self.pool, taken, instance.character, since, most):
                 return False
-        metrics.count_restoration(step)
+        metrics.character.count_restoration(step)
         return True
 
     async def _take_step(self, instance: Instance, step: LadderStep, reason: str) -> Instance:
@@ -257,7 +257,7 @@ class Restorer:
             self.pool,
             RestorationStep(instance.id, self.now(), step, reason, self.writer.node, distance, threshold),
         )
-        metrics.count_restoration(step)
+        metrics.character.count_restoration(step)
 
     async def _load_steps(self, instance: InstanceId) -> list[LadderStep]:
         """Load what was done about the conversation's instances since one of them was last in character."""

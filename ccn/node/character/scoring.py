@@ -86,7 +86,7 @@ class ReplyScoring:
     def enqueue(self, instance: Instance | None, reply: Message) -> None:
         """Queue a committed reply; if too many wait, drop the oldest. Only an instance is watched."""
         if len(self._waiting) == WAITING_LIMIT:
-            metrics.count_unscored()
+            metrics.character.count_unscored()
         self._waiting.append((instance, reply))
         self._idle.clear()
         self._wake.set()
@@ -118,7 +118,7 @@ class ReplyScoring:
             elif (scored := await self.score_reply(instance, reply)) is not None:
                 await self._watch(scored)
         except errors.CCNError as failed:
-            metrics.count_unscored()
+            metrics.character.count_unscored()
             conversation = str(reply.conversation)
             log.warning("a reply was not scored", conversation=conversation, reason=str(failed))
 

@@ -179,7 +179,7 @@ class Hosting:
                 return
             self.drop_instance(instance.conversation, hosted.instance.epoch)
         self._hosted[instance.conversation] = HostedInstance(instance, asyncio.get_running_loop().time())
-        metrics.set_instances(len(self._hosted))
+        metrics.instances.set_instances(len(self._hosted))
 
     @contextlib.contextmanager
     def announce_spawn(self, instance: InstanceId) -> Iterator[None]:
@@ -251,7 +251,7 @@ class Hosting:
         if hosted is None or hosted.instance.epoch != epoch:
             return
         del self._hosted[conversation]
-        metrics.set_instances(len(self._hosted))
+        metrics.instances.set_instances(len(self._hosted))
         for turn, queued in hosted.queue.items():
             queued.live.close()
             self._of_turn.pop(turn, None)

@@ -199,7 +199,7 @@ def _time_spawn() -> Iterator[None]:
         yield
         succeeded = True
     finally:
-        metrics.observe_spawn(time.perf_counter() - began, succeeded=succeeded)
+        metrics.instances.observe_spawn(time.perf_counter() - began, succeeded=succeeded)
 
 
 def _choose_status(outcome: InterviewOutcome, tried: int) -> InstanceStatus:

@@ -114,7 +114,7 @@ async def _run_rounds(candidate: Candidate) -> None:
         await voting.catch_up()
         change = await candidate.load_change()
         outcome = await consensus_round.run_round(_round_leader(candidate, term))
-        metrics.observe_round(
+        metrics.rounds.observe_round(
             clock() - began, outcome.outliers if isinstance(outcome, SealedRound) else None
         )
         await _answer_requests(candidate, term, waiting, _outcome_to_body(outcome))

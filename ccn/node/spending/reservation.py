@@ -94,7 +94,7 @@ class CallReservation:
                 made = used != TokenUsage()
                 ended = EndedReservation(self._wanted.id, used, cost, made)
                 if await self._queue.end_reservation(ended) and made:
-                    metrics.count_payment(self._wanted.model, used, cost)
+                    metrics.spending.count_payment(self._wanted.model, used, cost)
         except (errors.CCNError, TimeoutError) as failed:
             log.warning("spend not settled", reservation=str(self._wanted.id), error=type(failed).__name__)
 

@@ -24,7 +24,7 @@ async def check_leader(membership: Membership) -> None:
 
 async def check_protocol(membership: Membership) -> None:
     """This node's program speaks the protocol in force. A node whose program does not is not ready."""
-    metrics.set_protocol(
+    metrics.process.set_protocol(
         membership.voting.tip.rules.parameters.protocol if membership.voting is not None else None,
         supported=not membership.unsupported,
     )

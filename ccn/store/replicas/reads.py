@@ -45,7 +45,7 @@ class ReplicaReads:
             except errors.Unavailable as failed:
                 _note_failure(replica, failed)
             else:
-                metrics.count_replica_read("replica")
+                metrics.database.count_replica_read("replica")
                 return answer
         return await work(self.primary)
 
@@ -53,27 +53,27 @@ class ReplicaReads:
         if not self._pools:
             return None
         if not self.replicas.is_any_fit():
-            metrics.count_replica_read("none")
+            metrics.database.count_replica_read("none")
             return None
         try:
             ready = await self.replicas.find_ready()
         except errors.CCNError:
-            metrics.count_replica_read("none")  # what is wrong with the primary, the primary says
+            metrics.database.count_replica_read("none")  # what is wrong with the primary, the primary says
             return None
         if ready is None:
-            metrics.count_replica_read("late")
+            metrics.database.count_replica_read("late")
         return ready
 
 
 def _note_failure(replica: Replica, failed: errors.Unavailable) -> None:
     """Count what the replica failed with; raise it again if the primary would say the same."""
     if getattr(failed.__cause__, "sqlstate", None) == _CONFLICT:
-        metrics.count_replica_read("conflict")
+        metrics.database.count_replica_read("conflict")
         return
     is_lost = isinstance(failed, (errors.DatabaseUnavailable, errors.DatabaseFull))
     if not is_lost and type(failed) is not errors.Unavailable:
         raise failed
-    metrics.count_replica_read("lost")
+    metrics.database.count_replica_read("lost")
     if is_lost and not isinstance(failed.__cause__, TimeoutError):  # a statement can be slow by itself
         replica.note_unfitness(SILENT, str(failed))
 

@@ -106,7 +106,7 @@ class Replica:
     def _note_standing(self, unfit: str, lag_s: float | None, reason: str) -> None:
         before, place = self.standing, self.standing.replica
         self.standing = ReplicaStanding(place, unfit, lag_s)
-        metrics.set_replica(place, used=not unfit, lag_s=lag_s)
+        metrics.database.set_replica(place, used=not unfit, lag_s=lag_s)
         if unfit and unfit != before.unfit:
             log.warning("a replica is not read from", replica=place, reason=reason)
         elif before.unfit and not unfit:

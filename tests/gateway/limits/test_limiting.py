@@ -67,7 +67,7 @@ async def asked_of(server: Redis) -> AsyncIterator[Callable[[], Awaitable[int]]]
 
 
 def degraded() -> bool:
-    return "ccn_rate_limits_degraded 1.0" in metrics.render_page("")[0].decode()
+    return "ccn_rate_limits_degraded 1.0" in metrics.series.render_page("")[0].decode()
 
 
 def test_requests_are_counted_by_user_and_else_by_network() -> None:

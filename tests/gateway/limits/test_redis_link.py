@@ -187,7 +187,7 @@ async def test_certificates_are_exchanged_under_load_and_no_count_is_lost(
 
 
 def _is_refused() -> float | None:
-    return metrics.registry.get_sample_value("ccn_certificate_refused", {"link": "redis"})
+    return metrics.series.registry.get_sample_value("ccn_certificate_refused", {"link": "redis"})
 
 
 async def _tell_redis(chosen: settings.LimitsSettings, *parameters: str) -> None:

@@ -98,7 +98,7 @@ async def test_trust_and_drift_are_as_the_conversation_has_them(here: Node, meas
     changed = await here.writer.submit(instances.ChangeInstance(talk, talk.status, "a round", drift=0.25))
     (found,) = await measured(measuring, talk)
     assert (found.trust, found.drift) == (0.75, changed.drift)
-    assert 'ccn_character_drift{character="ada"} 0.25' in metrics.render_page("")[0].decode()
+    assert 'ccn_character_drift{character="ada"} 0.25' in metrics.series.render_page("")[0].decode()
 
 
 async def test_the_charter_shows_what_all_do_together_and_nothing_before_it_is_known(
@@ -108,7 +108,7 @@ async def test_the_charter_shows_what_all_do_together_and_nothing_before_it_is_k
     for each in both:
         await spoke(here, each, series(consistency.WINDOW, middle=0.3))
     assert (await measured(measuring, both[0]))[0].ccc is not None
-    assert "ccn_character_charter_distance{" not in metrics.render_page("")[0].decode()
+    assert "ccn_character_charter_distance{" not in metrics.series.render_page("")[0].decode()
     answers = np.full((len(confirmation.PROBES) * confirmation.ANSWERS, len(AXES)), 0.7)
     kind, now = baselines.BaselineKind.PROBES, datetime.now(UTC)
     await baselines.keep_baseline(
@@ -117,7 +117,7 @@ async def test_the_charter_shows_what_all_do_together_and_nothing_before_it_is_k
     await measured(measuring, both[0])
     (line,) = [
         each
-        for each in metrics.render_page("")[0].decode().splitlines()
+        for each in metrics.series.render_page("")[0].decode().splitlines()
         if each.startswith('ccn_character_charter_distance{character="ada"}')
     ]
     assert float(line.split()[-1]) == pytest.approx(0.4, abs=0.02)
@@ -244,6 +244,6 @@ async def held(world: World) -> None:
 async def page(here: Node, who: Instance) -> str:
     """What anybody may see about a conversation, whose id nobody sees."""
     name = series_names.name_series(await measures.load_series_key(here.pool), who.conversation)
-    shown = metrics.render_page("")[0].decode()
+    shown = metrics.series.render_page("")[0].decode()
     assert str(who.conversation) not in shown
     return "\n".join(line for line in shown.splitlines() if f'{{conversation="{name}"}}' in line)

@@ -147,7 +147,7 @@ async def test_whoever_is_idle_for_long_makes_room(world: World) -> None:
 async def test_the_series_tell_how_many_live_here_and_how_long_spawning_took(world: World) -> None:
     async with world.node("node-1") as node:
         await node.begin_conversation()
-        page = metrics.render_page("")[0].decode()
+        page = metrics.series.render_page("")[0].decode()
         assert "ccn_active_instances 1.0" in page
         assert re.search(r'ccn_instance_spawn_seconds_count\{outcome="running"\} [1-9]', page)
         assert "ccn_total_conversations" in page

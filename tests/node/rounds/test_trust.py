@@ -231,9 +231,9 @@ async def test_who_does_not_speak_the_protocol_in_force_is_shown_and_takes_no_pa
                 errors.Unavailable, match="protocol 2, and this program 1: run the newer CCN"
             ):
                 await cluster_probes.check_protocol(old)
-            assert b"ccn_protocol_supported 0.0" in metrics.render_page("")[0]
+            assert b"ccn_protocol_supported 0.0" in metrics.series.render_page("")[0]
             await cluster_probes.check_protocol(new)
-            assert b"ccn_protocol_supported 1.0" in metrics.render_page("")[0]
+            assert b"ccn_protocol_supported 1.0" in metrics.series.render_page("")[0]
             assert not await old.accepts_new_work()
             status = await cluster_status.load_status(one)
             seats = {seat.node: seat for seat in status.nodes}

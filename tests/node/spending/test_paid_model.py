@@ -117,7 +117,7 @@ async def test_a_call_is_charged_for_what_it_used(shop: Shop) -> None:
 
 
 def _sum_series(series: str) -> float:
-    lines = metrics.render_page("")[0].decode().splitlines()
+    lines = metrics.series.render_page("")[0].decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{series}{{"))
 
 

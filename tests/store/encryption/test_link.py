@@ -248,7 +248,7 @@ async def _restart(proxy: DatabaseProxy) -> None:
 
 
 def _is_refused() -> float | None:
-    return metrics.registry.get_sample_value("ccn_certificate_refused", {"link": "database"})
+    return metrics.series.registry.get_sample_value("ccn_certificate_refused", {"link": "database"})
 
 
 async def _progress(acknowledged: list[int]) -> None:

@@ -77,7 +77,7 @@ def count_outcome(outcome: str, times: int) -> Iterator[None]:
 def outcomes() -> dict[str, float]:
     return {
         sample.labels["outcome"]: sample.value
-        for family in metrics.registry.collect()
+        for family in metrics.series.registry.collect()
         if family.name == "ccn_replica_reads"
         for sample in family.samples
         if sample.name == "ccn_replica_reads_total"

@@ -99,7 +99,7 @@ def make_router() -> APIRouter:
             await socket.send_text(frames.encode_error(opened))
             await _close_socket(socket, _code_of_error(opened), str(opened))
             return
-        with opened.stream, metrics.count_open_socket():
+        with opened.stream, metrics.doors.count_open_socket():
             # Accepted only now that the socket has its place: a client that is connected may open other
             # streams, and those must not take the place of this one.
             await socket.accept(protocol)
