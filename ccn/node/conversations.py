@@ -21,7 +21,7 @@ import structlog
 from ccn import errors
 from ccn.core import message, stream
 from ccn.core import turn as states
-from ccn.core.ids import CharacterId, ConversationId, TurnId, UserId
+from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId, UserId
 from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.node.acceptance import AcceptanceParts, Accepting, NewMessage
 from ccn.node.instances.forwarding import Body, Method
@@ -173,6 +173,13 @@ class Conversations:
                 wanted = [piece for piece in batch if piece.kind not in stream.UNKEPT or piece.kind in also]
                 if wanted:
                     yield wanted
+
+    async def find_host(self, conversation: ConversationId) -> NodeId | None:
+        """Find the node that hosts the instance of a conversation, if any does."""
+        if self._hosting.find_hosted(conversation) is not None:
+            return self._hosting.node
+        found = await instances.find_in_conversation(self._pool, conversation)
+        return found.host if found is not None else None
 
     async def load_turn(self, turn: TurnId) -> Turn:
         """Load a turn."""

@@ -64,13 +64,16 @@ def assemble_house(node: ServedNode, passwords: Passwords, seen: SeenGateways) -
     )
 
 
-def answer_gateways(behind: BehindDoors, membership: Membership, seen: SeenGateways) -> GatewayDoor:
+def answer_gateways(
+    behind: BehindDoors, node: ServedNode, membership: Membership, seen: SeenGateways
+) -> GatewayDoor:
     """What this node answers gateways: the same that it does for its own doors."""
 
     async def load_news() -> VoterNews:
         return await voter_news.tell_news(membership, tuple(seat.address for seat in seen.list_seats()))
 
-    return GatewayAnswers(behind.deeds, behind.limiter.guesses, seen, load_news).answer
+    find_host = node.instances.conversations.find_host
+    return GatewayAnswers(behind.deeds, behind.limiter.guesses, seen, load_news, find_host).answer
 
 
 async def _load_status(membership: Membership, seen: SeenGateways) -> ClusterStatus:

@@ -176,7 +176,7 @@ async def _serve_node(node: ServedNode) -> None:
         open_doors = doors.open_doors(behind, listening)
         parts = background.make_errand_parts(node) | node.instances.make_parts(node.stop, node.grace_s)
         if node.membership is not None:
-            gateways = house_doors.answer_gateways(behind, node.membership, seen)
+            gateways = house_doors.answer_gateways(behind, node, node.membership, seen)
             parts |= background.make_round_parts(node, node.membership, open_doors.http, gateways)
         parts["certificates"] = node.certificates.watch_files(node.stop)
         await process.serve_doors(open_doors, parts, node.stop, node.grace_s)

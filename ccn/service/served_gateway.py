@@ -22,7 +22,9 @@ from ccn.gateway.accounts.known_callers import KnownCallers
 from ccn.gateway.accounts.trusted_keys import TrustedKeys
 from ccn.gateway.deeds import remote, remote_accounts
 from ccn.gateway.deeds.interface import Deeds
+from ccn.gateway.deeds.known_hosts import KnownHosts
 from ccn.gateway.deeds.news import NewsRounds
+from ccn.gateway.deeds.remote_conversations import RemoteConversations
 from ccn.gateway.deeds.remote_model import RemoteModel
 from ccn.gateway.deeds.voter_calls import VoterCalls, VoterQuestion
 from ccn.gateway.limiting import Limiter
@@ -120,7 +122,7 @@ def _make_deeds(
     return Deeds(
         accounts=remote_accounts.GatewayAccounts(callers, calls),
         access=ConversationAccess(database, requests),
-        conversations=remote.RemoteConversations(calls, remote.KnownHosts(database)),
+        conversations=RemoteConversations(calls, KnownHosts(database)),
         loop=remote.RemoteLoop(calls),
         requests=requests,
         model=RemoteModel(calls),

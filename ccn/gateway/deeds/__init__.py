@@ -2,7 +2,8 @@
 
     interface      what there is to ask for
     house          a voter answers itself: it has the writer, the instances and the keys
-    remote         a gateway asks a voter, over the peer API
+    remote         a gateway asks a voter, over the peer API; `remote_conversations` for what is said
+    known_hosts    which voter hosts a conversation, as a gateway remembers it
     voter_calls    which voter a gateway asks, and what it does when that one does not answer
     answers        what a voter says to a gateway: it looks at the caller's credential itself
     values         the same values in JSON, for both ends

@@ -7,17 +7,18 @@ their tier allows is decided here once more.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from ccn import errors
+from ccn.core import stream
 from ccn.core.calls.call import Call
 from ccn.core.ids import CharacterId, ConversationId, NodeId, TurnId
 from ccn.core.message import Role
-from ccn.core.stream import EventKind, StreamPosition
+from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import ANYBODY, Caller, OpenedConversation
 from ccn.gateway.deeds import values
@@ -47,6 +48,8 @@ class GatewayAnswers:
     guesses: Guesses
     seen: SeenGateways
     load_news: Callable[[], Awaitable[VoterNews]]
+    find_host: Callable[[ConversationId], Awaitable[NodeId | None]]
+    """Who hosts a conversation, if any node does."""
 
     async def answer(self, question: GatewayQuestion) -> AsyncGenerator[bytes]:
         """The frames of an answer; an error is the last of them."""
@@ -84,7 +87,6 @@ class GatewayAnswers:
             "sign_out": self._end_sign_in,
             "start": self._start,
             "begin": self._begin,
-            "say": self._say,
             "cancel": self._cancel_turn,
             "end": self._end,
             "terminate": self._terminate,
@@ -99,7 +101,11 @@ class GatewayAnswers:
         return answers.get(method)
 
     def _find_streamed(self, method: str) -> StreamedAnswer | None:
-        streamed: Mapping[str, StreamedAnswer] = {"follow": self._follow_turn, "call": self._answer_call}
+        streamed: Mapping[str, StreamedAnswer] = {
+            "say": self._say,
+            "follow": self._follow_turn,
+            "call": self._answer_call,
+        }
         return streamed.get(method)
 
     async def _sign_in(self, _: Caller, body: Body) -> object:
@@ -130,28 +136,37 @@ class GatewayAnswers:
         character, title, key = CharacterId(str(body["character"])), str(body["title"]), str(body["key"])
         return await self.deeds.conversations.begin_without_instance(caller, character, title, key)
 
-    async def _say(self, caller: Caller, body: Body) -> object:
+    async def _say(self, caller: Caller, body: Body) -> AsyncGenerator[object]:
+        """The turn, and what is said in it; a gateway of an older version asks for the turn alone."""
         conversation = await self.deeds.access.open_id_to_speak(caller, _conversation_of(body))
-        return await self.deeds.conversations.say(
+        follows = "follow" in body
+        begun = await self.deeds.conversations.say(
             caller,
             conversation,
             str(body["content"]),
             idempotency_key=str(body["key"]),
             refuse=bool(body["refuse"]),
             language=_language_of(body),
+            also=_read_kinds(body["follow"]) if follows else (),
         )
+        if not follows:
+            yield begun.turn
+            return
+        yield {"turn": begun.turn, "host": await self.find_host(conversation)}
+        async with aclosing(begun.batches) as batches:
+            async for batch in batches:
+                yield _batch_to_json(batch)
 
     async def _follow_turn(self, caller: Caller, body: Body) -> AsyncGenerator[object]:
         conversation = await self.deeds.access.open_id_to_read(caller, _conversation_of(body))
         turn = await self._load_turn(conversation, body)
         place = StreamPosition(int(body["epoch"]), int(body["number"]))
-        also = [EventKind(kind) for kind in body["also"]]
-        following = self.deeds.conversations.follow_batches(caller, turn, place, also=also)
+        following = self.deeds.conversations.follow_batches(
+            caller, turn, place, also=_read_kinds(body["also"])
+        )
         async with aclosing(following) as batches:
             async for batch in batches:
-                yield [
-                    (event.position.epoch, event.position.number, event.kind, event.data) for event in batch
-                ]
+                yield _batch_to_json(batch)
 
     async def _cancel_turn(self, caller: Caller, body: Body) -> object:
         opened = await self.deeds.access.open_to_operate(caller, _conversation_of(body), "cancel")
@@ -237,6 +252,15 @@ class GatewayAnswers:
         if turn.conversation != conversation:
             raise errors.NotFound("there is no such turn")
         return turn
+
+
+def _read_kinds(names: Iterable[str]) -> frozenset[EventKind]:
+    """The kinds of events that a gateway asks for beside what is kept, as far as this version has them."""
+    return frozenset(EventKind(name) for name in names if name in stream.UNKEPT)
+
+
+def _batch_to_json(batch: Sequence[StreamEvent]) -> object:
+    return [(event.position.epoch, event.position.number, event.kind, event.data) for event in batch]
 
 
 def _conversation_of(body: Body) -> ConversationId:

@@ -17,6 +17,7 @@ from ccn.core.stream import EventKind, StreamEvent, StreamPosition
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller, ConversationAccess, OpenedConversation
 from ccn.gateway.deeds import interface
+from ccn.gateway.deeds.interface import BegunReply
 from ccn.node.conversations import Conversations, StartedConversation
 from ccn.node.external_loop import ExternalLoop
 from ccn.node.operators import submission
@@ -58,9 +59,10 @@ class HouseConversations:
         idempotency_key: str | None = None,
         refuse: bool = False,
         language: str | None = None,
-    ) -> Turn:
+        also: Collection[EventKind] = (),
+    ) -> BegunReply:
         """Accept a message."""
-        return await self.node.say(
+        turn = await self.node.say(
             conversation,
             content,
             access.require_user(caller),
@@ -68,18 +70,7 @@ class HouseConversations:
             refuse=refuse,
             language=language,
         )
-
-    def follow_turn(
-        self,
-        caller: Caller,
-        turn: Turn,
-        after: StreamPosition = stream.START,
-        *,
-        also: Collection[EventKind] = (),
-    ) -> AsyncGenerator[StreamEvent]:
-        """Every piece of a turn after a place, to its end."""
-        del caller
-        return self.node.follow_turn(turn.id, after, also=also)
+        return BegunReply(turn, self.node.follow_batches(turn.id, also=also))
 
     def follow_batches(
         self,
@@ -89,7 +80,7 @@ class HouseConversations:
         *,
         also: Collection[EventKind] = (),
     ) -> AsyncGenerator[Sequence[StreamEvent]]:
-        """The same, with the pieces that are there at once together."""
+        """Every piece of a turn after a place, to its end."""
         del caller
         return self.node.follow_batches(turn.id, after, also=also)
 

@@ -30,6 +30,15 @@ PATIENCE_S = 30.0
 """How long an operator's request is waited for."""
 
 
+@dataclass(frozen=True, slots=True)
+class BegunReply:
+    """A message that was accepted, and what is said to it: whoever got this reads or closes `batches`."""
+
+    turn: Turn
+    batches: AsyncGenerator[Sequence[StreamEvent]]
+    """Every piece of the reply to its end, those that are there at once together."""
+
+
 class ConversationDeeds(Protocol):
     """What a caller does in conversations."""
 
@@ -52,18 +61,12 @@ class ConversationDeeds(Protocol):
         idempotency_key: str | None = None,
         refuse: bool = False,
         language: str | None = None,
-    ) -> Turn:
-        """Accept a message: when this returns it is durable. The same key again: the same turn."""
-
-    def follow_turn(
-        self,
-        caller: Caller,
-        turn: Turn,
-        after: StreamPosition = stream.START,
-        *,
         also: Collection[EventKind] = (),
-    ) -> AsyncGenerator[StreamEvent]:
-        """Every piece of a turn after a place, to its end, whoever hosts it meanwhile."""
+    ) -> BegunReply:
+        """Accept a message: when this returns it is durable. The same key again: the same turn.
+
+        `also` are kinds of events that are kept nowhere, and sent only to who asks.
+        """
 
     def follow_batches(
         self,
@@ -73,7 +76,7 @@ class ConversationDeeds(Protocol):
         *,
         also: Collection[EventKind] = (),
     ) -> AsyncGenerator[Sequence[StreamEvent]]:
-        """The same, with the pieces that are there at once together."""
+        """Every piece of a turn after a place, to its end, whoever hosts it meanwhile."""
 
     async def cancel_turn(self, caller: Caller, turn: Turn) -> Turn:
         """End a turn without a reply; one that has ended stays as it is."""

@@ -9,6 +9,7 @@ twice does it once.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import aclosing
@@ -50,6 +51,8 @@ class VoterQuestion:
     repeats: bool = True
     """Whether asking twice does it once."""
     within_s: float = ANSWER_S
+    begins_within_s: float | None = None
+    """How long its first value may take, if the rest may take longer."""
 
 
 class VoterCalls:
@@ -62,7 +65,6 @@ class VoterCalls:
         """The answer to a question that has one."""
         async with aclosing(self.stream_values(question)) as told:
             async for value in told:
-                metrics.gateways.count_voter_question(question.method, "answered")
                 return values.read_value(kind, value)
         raise errors.PeerRefused(f"a voter answered nothing to {question.method}")
 
@@ -81,6 +83,8 @@ class VoterCalls:
             try:
                 async with aclosing(self._stream_from_node(node, question)) as told:
                     async for value in told:
+                        if not begun:
+                            metrics.gateways.count_voter_question(question.method, "answered")
                         begun = True
                         yield value
             except errors.CCNError as failed:
@@ -90,7 +94,6 @@ class VoterCalls:
                 reason = str(failed)
                 log.info("a voter does not answer", node=node, method=question.method, reason=reason)
             else:
-                metrics.gateways.count_voter_question(question.method, "answered")
                 return
         raise errors.NoVoter(f"no voter answers this gateway: {reason}")
 
@@ -116,7 +119,21 @@ class VoterCalls:
             question.caller.reason,
             values.encode_json(question.body),
         )
-        within_s = question.within_s
-        async with aclosing(self._peers.find_peer(node).serve(asked, within_s)) as frames:
+        async with aclosing(self._peers.find_peer(node).serve(asked, question.within_s)) as frames:
+            if (first := await _await_first(node, frames, question.begins_within_s)) is not None:
+                yield values.decode_frame(first)
             async for frame in frames:
                 yield values.decode_frame(frame)
+
+
+async def _await_first(node: NodeId, frames: AsyncGenerator[bytes], within_s: float | None) -> bytes | None:
+    try:
+        async with asyncio.timeout(within_s):
+            return await anext(frames, None)
+    except TimeoutError:
+        raise errors.OutcomeUnknown(f"{node} does not begin to answer") from None
+
+
+def make_key() -> str:
+    """An idempotency key for a client that sent none."""
+    return secrets.token_hex(16)

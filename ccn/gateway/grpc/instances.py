@@ -9,7 +9,7 @@ from ccn import errors
 from ccn.core import stream
 from ccn.core.ids import CharacterId, InstanceId, TurnId
 from ccn.core.message import Message
-from ccn.core.stream import EventKind, StreamPosition
+from ccn.core.stream import EventKind
 from ccn.gateway.accounts.access import Caller, ConversationAccess
 from ccn.gateway.deeds import interface
 from ccn.gateway.deeds.interface import ConversationDeeds
@@ -28,6 +28,7 @@ PAGE_LIMIT = 1_000
 PAGE_BYTES = 3_000_000
 """Below what gRPC's clients accept by default. One message of the largest size still fits."""
 _HISTORY = 50
+_ALSO = (EventKind.WAITING,)
 
 
 class InstancesService:
@@ -62,18 +63,20 @@ class InstancesService:
         conversation = await self._access.open_to_speak(
             caller, presenters.parse_conversation_id(request.conversation)
         )
-        turn = await self._deeds.say(
+        begun = await self._deeds.say(
             caller,
             conversation.id,
             request.content,
             idempotency_key=request.idempotency_key or None,
             refuse=request.refuse_if_busy,
             language=request.language or None,
+            also=_ALSO,
         )
-        yield presenters.accepted_to_pb(turn)
-        async with aclosing(self._stream_events(caller, turn, stream.START)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(begun.batches) as batches:
+            yield presenters.accepted_to_pb(begun.turn)
+            async for batch in batches:
+                for event in batch:
+                    yield presenters.event_to_pb(begun.turn.id, event)
 
     async def _follow_turn(self, caller: Caller, request: pb.FollowRequest) -> AsyncGenerator[pb.Event]:
         turn_id, position = stream.parse_event_id(request.after)
@@ -81,9 +84,11 @@ class InstancesService:
             caller, presenters.parse_conversation_id(request.conversation)
         )
         turn = await self._load_turn(conversation, turn_id)
-        async with aclosing(self._stream_events(caller, turn, position)) as events:
-            async for event in events:
-                yield event
+        following = self._deeds.follow_batches(caller, turn, position, also=_ALSO)
+        async with aclosing(following) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield presenters.event_to_pb(turn.id, event)
 
     async def _cancel_turn(self, caller: Caller, request: pb.CancelRequest) -> pb.CancelAnswer:
         conversation = await self._access.open_to_operate(
@@ -138,15 +143,6 @@ class InstancesService:
         messages = _fit_page(page.messages)
         before = messages[0].seq if messages and messages[0].seq > 1 else 0
         return pb.HistoryAnswer(messages=map(presenters.message_to_pb, messages), before=before)
-
-    async def _stream_events(
-        self, caller: Caller, turn: Turn, after: StreamPosition
-    ) -> AsyncGenerator[pb.Event]:
-        async with aclosing(
-            self._deeds.follow_turn(caller, turn, after, also=(EventKind.WAITING,))
-        ) as events:
-            async for event in events:
-                yield presenters.event_to_pb(turn.id, event)
 
     async def _load_turn(self, conversation: StoredConversation, turn: TurnId) -> Turn:
         """Load a turn of this conversation. A turn of another looks as if it did not exist."""

@@ -49,7 +49,7 @@ async def test_what_a_gateway_says_of_itself_lets_nobody_in(gateway: Gateway, no
     """Whoever took it over may claim to be anybody: without their credential that opens nothing."""
     ann, eve = await somebody(gateway, node), await somebody(gateway, node)
     here = (await gateway.deeds.conversations.start(ann, ADA, "", None)).conversation.id
-    turn = await gateway.deeds.conversations.say(ann, here, "Hello?")
+    turn = (await gateway.deeds.conversations.say(ann, here, "Hello?")).turn
     claims_to_be_ann = replace(ann, shown=eve.shown)
     for deed in (
         gateway.deeds.conversations.say(claims_to_be_ann, here, "I am Ann."),
@@ -57,7 +57,7 @@ async def test_what_a_gateway_says_of_itself_lets_nobody_in(gateway: Gateway, no
         gateway.deeds.conversations.end(claims_to_be_ann, here, "over"),
         gateway.deeds.conversations.terminate_instance(claims_to_be_ann, here, "over"),
         gateway.deeds.loop.build_prompt(claims_to_be_ann, here),
-        anext(gateway.deeds.conversations.follow_turn(claims_to_be_ann, turn)),
+        anext(gateway.deeds.conversations.follow_batches(claims_to_be_ann, turn)),
     ):
         with pytest.raises(errors.NotFound):
             await deed
@@ -80,10 +80,10 @@ async def test_a_turn_of_another_conversation_is_none_of_this_one(gateway: Gatew
         (await gateway.deeds.conversations.start(ann, ADA, title, None)).conversation.id
         for title in ("one", "other")
     ]
-    turn = await gateway.deeds.conversations.say(ann, one, "Hello?")
+    turn = (await gateway.deeds.conversations.say(ann, one, "Hello?")).turn
     moved = replace(turn, conversation=other)
     with pytest.raises(errors.NotFound, match="no such turn"):
-        await anext(gateway.deeds.conversations.follow_turn(ann, moved))
+        await anext(gateway.deeds.conversations.follow_batches(ann, moved))
     with pytest.raises(errors.NotFound, match="no such turn"):
         await gateway.deeds.conversations.cancel_turn(ann, moved)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,10 @@ import pytest_asyncio
 from ccn import errors
 from ccn.core.ids import NodeId
 from ccn.gateway.accounts.access import Caller
+from ccn.gateway.deeds import values
+from ccn.gateway.deeds.voter_calls import VoterQuestion
 from ccn.store.conversations import conversations
+from ccn.store.conversations.turns import Turn
 from tests.support import databases
 from tests.support.gateway import gateway_house, http_door
 from tests.support.gateway.gateway_house import Gateway
@@ -51,14 +55,16 @@ async def test_the_host_is_asked_first_and_another_when_it_is_gone(
     here, host = started.conversation.id, started.instance.host
     for voter in gateway.voters:
         voter.heard.clear()
-    await deeds.say(ann, here, "One?")
-    assert {voter.node: len(voter.heard) for voter in gateway.voters if voter.heard} == {host: 1}
+    begun = await deeds.say(ann, here, "One?")
+    told = await gateway_house.hear(begun.batches)
+    assert node_world.text(told).strip() == REPLY
+    assert {voter.node: len(voter.heard) for voter in gateway.voters if voter.heard} == {host: 1}, "for all"
     await gateway.peers.set_addresses(
         {voter.node: peer.address for voter, peer in zip(gateway.voters, gateway.peers.peers, strict=True)}
         | {host: "127.0.0.1:1"}
     )
-    turn = await deeds.say(ann, here, "Two?")
-    told = [event async for event in deeds.follow_turn(ann, turn)]
+    begun = await deeds.say(ann, here, "Two?")
+    told = await gateway_house.hear(begun.batches)
     assert node_world.text(told).strip() == REPLY
 
 
@@ -71,12 +77,12 @@ async def test_a_message_whose_answer_is_lost_is_said_once(
     here, host = started.conversation.id, started.instance.host
     (dying,) = [voter for voter in gateway.voters if voter.node == host]
     dying.breaks_after = 0
-    turn = await deeds.say(ann, here, "Once?")
+    begun = await deeds.say(ann, here, "Once?")
     assert {voter.node for voter in gateway.voters if voter.heard} == {
         voter.node for voter in gateway.voters
     }
     dying.breaks_after = None
-    told = [event async for event in deeds.follow_turn(ann, turn)]
+    told = await gateway_house.hear(begun.batches)
     assert node_world.text(told).strip() == REPLY
     page = await conversations.load_history(two[0].pool, here)
     assert [message.content for message in page.messages][:1] == ["Once?"]
@@ -88,13 +94,73 @@ async def test_a_reply_goes_on_at_the_next_voter_after_the_last_piece(
 ) -> None:
     ann, deeds = await somebody(gateway, two), gateway.deeds.conversations
     here = (await deeds.start(ann, ADA, "", None)).conversation.id
-    turn = await deeds.say(ann, here, "Well?")
     for voter in gateway.voters:
         voter.breaks_after = 1  # each dies after every piece, and is back at once
-    told = [event async for event in deeds.follow_turn(ann, turn)]
+    begun = await deeds.say(ann, here, "Well?")
+    told = await gateway_house.hear(begun.batches)
     assert node_world.text(told).strip() == REPLY
     places = [event.position for event in told]
     assert places == sorted(set(places))
+
+
+async def test_a_voter_of_an_older_version_is_asked_for_the_reply_as_well(
+    gateway: Gateway, two: tuple[Node, Node]
+) -> None:
+    """It accepts a message, knows of nothing more to tell with it, and does not say who hosts what."""
+    ann, deeds = await somebody(gateway, two), gateway.deeds.conversations
+    here = (await deeds.start(ann, ADA, "", None)).conversation.id
+    for voter in gateway.voters:
+        voter.unknown = frozenset({"follow"})
+        voter.heard.clear()
+    begun = await deeds.say(ann, here, "Well?")
+    told = await gateway_house.hear(begun.batches)
+    assert node_world.text(told).strip() == REPLY
+    asked = [question.method for voter in gateway.voters for question in voter.heard]
+    assert asked == ["say", "follow"]
+
+
+async def test_a_gateway_of_an_older_version_hears_of_the_turn_alone(
+    gateway: Gateway, two: tuple[Node, Node]
+) -> None:
+    ann, deeds = await somebody(gateway, two), gateway.deeds.conversations
+    here = (await deeds.start(ann, ADA, "", None)).conversation.id
+    body = {"conversation": here, "content": "Well?", "key": "k", "refuse": False, "language": None}
+    asked = VoterQuestion("say", body, ann, NodeId("node-1"))
+    (told,) = [value async for value in gateway.calls.stream_values(asked)]
+    assert values.read_value(Turn, told).conversation == here
+
+
+async def test_the_voter_that_was_asked_says_who_hosts_a_conversation(
+    gateway: Gateway, two: tuple[Node, Node]
+) -> None:
+    """It answers all the same; the next message goes to the host."""
+    ann, deeds = await somebody(gateway, two), gateway.deeds.conversations
+    started = await deeds.start(ann, ADA, "", None)
+    here, host = started.conversation.id, started.instance.host
+    (other,) = [voter.node for voter in gateway.voters if voter.node != host]
+    gateway.hosts.remember(here, other)
+    for words, asked in (("One?", other), ("Two?", host)):
+        for voter in gateway.voters:
+            voter.heard.clear()
+        told = await gateway_house.hear((await deeds.say(ann, here, words)).batches)
+        assert node_world.text(told).strip() == REPLY
+        assert {voter.node for voter in gateway.voters if voter.heard} == {asked}
+
+
+async def test_a_reply_that_nobody_reads_is_told_no_longer(
+    gateway: Gateway, two: tuple[Node, Node]
+) -> None:
+    ann, deeds = await somebody(gateway, two), gateway.deeds.conversations
+    here = (await deeds.start(ann, ADA, "", None)).conversation.id
+    begun = await deeds.say(ann, here, "Well?")
+    await begun.batches.aclose()
+    read = await deeds.say(ann, here, "And now?")
+    await anext(read.batches)
+    await read.batches.aclose()
+    del begun, read
+    async with asyncio.timeout(10):
+        while any(voter.answering for voter in gateway.voters):
+            await asyncio.sleep(0.01)
 
 
 async def test_what_must_not_be_asked_twice_is_not(gateway: Gateway) -> None:

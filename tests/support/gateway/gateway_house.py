@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import orjson
 
 from ccn import errors, settings
 from ccn.core.ids import NodeId
+from ccn.core.stream import StreamEvent
 from ccn.gateway.accounts.access import ConversationAccess
 from ccn.gateway.accounts.known_callers import KnownCallers
 from ccn.gateway.accounts.passwords import Passwords
 from ccn.gateway.deeds import house, remote
 from ccn.gateway.deeds.answers import GatewayAnswers
 from ccn.gateway.deeds.interface import Deeds
+from ccn.gateway.deeds.known_hosts import KnownHosts
 from ccn.gateway.deeds.remote_accounts import GatewayAccounts
+from ccn.gateway.deeds.remote_conversations import RemoteConversations
 from ccn.gateway.deeds.remote_model import RemoteModel
 from ccn.gateway.deeds.seen_gateways import SeenGateways
 from ccn.gateway.deeds.voter_calls import VoterCalls
@@ -42,16 +47,28 @@ class Voter(peer_node.Node):
     heard: list[GatewayQuestion] = field(default_factory=list)
     breaks_after: int | None = None
     """How many frames of each answer it still sends."""
+    unknown: frozenset[str] = frozenset()
+    """What of a question's body it does not know, being of an older version."""
+    answering: int = 0
+    """How many answers are under way."""
 
     async def serve(self, question: GatewayQuestion) -> AsyncGenerator[bytes]:
         assert self.answers is not None
         self.heard.append(question)
-        sent = 0
-        async for frame in self.answers.answer(question):
-            if sent == self.breaks_after:
-                raise RuntimeError("this voter dies here")
-            sent += 1
-            yield frame
+        body = {
+            name: said for name, said in orjson.loads(question.body).items() if name not in self.unknown
+        }
+        asked, sent = replace(question, body=orjson.dumps(body)), 0
+        self.answering += 1
+        try:
+            async with aclosing(self.answers.answer(asked)) as frames:
+                async for frame in frames:
+                    if sent == self.breaks_after:
+                        raise RuntimeError("this voter dies here")
+                    sent += 1
+                    yield frame
+        finally:
+            self.answering -= 1
 
 
 @dataclass
@@ -63,6 +80,13 @@ class Gateway:
     peers: PeerClient
     voters: Sequence[Voter]
     listed: list[NodeId]
+    hosts: KnownHosts
+
+
+async def hear(batches: AsyncGenerator[Sequence[StreamEvent]]) -> list[StreamEvent]:
+    """Every event of a reply, to its end."""
+    async with aclosing(batches):
+        return [event async for batch in batches for event in batch]
 
 
 def answers_of(node: Node, passwords: Passwords, limits: settings.LimitsSettings) -> GatewayAnswers:
@@ -82,7 +106,9 @@ def answers_of(node: Node, passwords: Passwords, limits: settings.LimitsSettings
         model=house.HouseModel(node.model),
         load_status=None,
     )
-    return GatewayAnswers(deeds, Limiter(limits).guesses, SeenGateways(), load_news)
+    return GatewayAnswers(
+        deeds, Limiter(limits).guesses, SeenGateways(), load_news, node.conversations.find_host
+    )
 
 
 @asynccontextmanager
@@ -104,17 +130,17 @@ async def before(*nodes: Node, limits: settings.LimitsSettings | None = None) ->
         pool = nodes[0].pool
         keys = access_tokens.accounts(pool, passwords)
         callers = KnownCallers(pool, settings.AccountsSettings(), _Keys(keys), access_tokens.now)
-        requests = remote.RemoteRequests(calls)
+        requests, hosts = remote.RemoteRequests(calls), KnownHosts(pool)
         deeds = Deeds(
             accounts=GatewayAccounts(callers, calls),
             access=ConversationAccess(pool, requests),
-            conversations=remote.RemoteConversations(calls, remote.KnownHosts(pool)),
+            conversations=RemoteConversations(calls, hosts),
             loop=remote.RemoteLoop(calls),
             requests=requests,
             model=RemoteModel(calls),
             load_status=None,
         )
-        yield Gateway(deeds, calls, known, voters, listed)
+        yield Gateway(deeds, calls, known, voters, listed, hosts)
         await asyncio.sleep(0)
 
 

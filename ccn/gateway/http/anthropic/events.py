@@ -6,7 +6,7 @@ time; if the new text differs from it, the stream ends with an error, and the cl
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -119,13 +119,13 @@ async def await_first(pieces: Pieces) -> Pieces:
     return _prepend_piece(first, pieces)
 
 
-async def pieces_from_turn(events: AsyncGenerator[StreamEvent]) -> Pieces:
+async def pieces_from_turn(batches: AsyncGenerator[Sequence[StreamEvent]]) -> Pieces:
     """Turn the events of a turn into pieces, of which the first has the tokens of the prompt.
 
     Those tokens are missing while a host speaks that took the turn over, and once the turn is over. Then
     the pieces are kept back until the reply is complete, which has them as well.
     """
-    async with aclosing(_pieces_from_events(events)) as pieces:
+    async with aclosing(_pieces_from_events(_events_from_batches(batches))) as pieces:
         kept_back: list[Piece] | None = []
         async for piece in pieces:
             if kept_back is None:
@@ -141,6 +141,15 @@ async def pieces_from_turn(events: AsyncGenerator[StreamEvent]) -> Pieces:
                 kept_back = []
             else:
                 kept_back.append(piece)
+
+
+async def _events_from_batches(
+    batches: AsyncGenerator[Sequence[StreamEvent]],
+) -> AsyncGenerator[StreamEvent]:
+    async with aclosing(batches):
+        async for batch in batches:
+            for event in batch:
+                yield event
 
 
 async def _pieces_from_events(events: AsyncGenerator[StreamEvent]) -> Pieces:

@@ -84,11 +84,11 @@ def make_router() -> APIRouter:
                     request, context, caller, asked, conversation, key
                 )
                 said = _last_text(asked.messages)
-                turn = await context.deeds.say(caller, conversation_id, said, idempotency_key=key)
-                pieces = anthropic_events.pieces_from_turn(
-                    context.deeds.follow_turn(caller, turn, also=(EventKind.BEGUN,))
+                begun = await context.deeds.say(
+                    caller, conversation_id, said, idempotency_key=key, also=(EventKind.BEGUN,)
                 )
-                encoder = MessageEncoder(f"msg_{turn.id.hex}", asked.model)
+                pieces = anthropic_events.pieces_from_turn(begun.batches)
+                encoder = MessageEncoder(f"msg_{begun.turn.id.hex}", asked.model)
                 headers |= {CONVERSATION: str(conversation_id)}
             if opened is not None:
                 events = encoder.stream_events(await anthropic_events.await_first(pieces))

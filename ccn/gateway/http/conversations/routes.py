@@ -50,6 +50,7 @@ Glance = Annotated[
     bool,
     Query(description="Add to the event `done` what `glance` and `axes` would answer."),
 ]
+_ALSO = (streams.EventKind.WAITING,)
 _ENDED = "the conversation was ended"
 TurnName = Annotated[UUID, Path(description="The turn, as the event `accepted` named it.")]
 
@@ -137,14 +138,15 @@ def _add_speaking_routes(router: APIRouter) -> None:
             if last:
                 turn_id, _ = streams.parse_event_id(last)
                 turn = await _load_turn(conversation, context, turn_id)
-            elif asked is None:
+                said = SaidTurn(caller, conversation, turn)
+                return _stream_turn(context, opened, said, last=last, glance=glance)
+            if asked is None:
                 raise errors.InputInvalid("a message has content")
-            else:
-                turn = await context.deeds.say(
-                    caller, conversation.id, asked.content, idempotency_key=key, refuse=refuse_busy
-                )
-            said = SaidTurn(caller, conversation, turn)
-            return _stream_turn(context, opened, said, last=last, glance=glance)
+            begun = await context.deeds.say(
+                caller, conversation.id, asked.content, idempotency_key=key, refuse=refuse_busy, also=_ALSO
+            )
+            said = SaidTurn(caller, conversation, begun.turn)
+            return _stream_turn(context, opened, said, begun.batches, glance=glance)
 
     @router.get(
         "/conversation/{session_id:uuid}/turns/{turn_id:uuid}/events",
@@ -284,16 +286,19 @@ def _stream_turn(
     context: ConversationContext,
     opened: OpenStream,
     said: SaidTurn,
+    batches: sse.Batches | None = None,
     *,
-    last: str | None,
+    last: str | None = None,
     glance: bool,
 ) -> Response:
+    """Stream a turn that was said now, as `batches` of it, or else after the `last` event that was read."""
     conversation, turn = said.conversation, said.turn
     position = sse.parse_position(turn.id, last)
     if sse.is_read_whole(turn, position):
         opened.close()
         return Response(status_code=204)
-    events = context.deeds.follow_turn(said.reader, turn, position, also=(streams.EventKind.WAITING,))
+    if batches is None:
+        batches = context.deeds.follow_batches(said.reader, turn, position, also=_ALSO)
     first = b"" if last else sse.encode_accepted(turn)
 
     async def load_more() -> Mapping[str, object]:
@@ -303,5 +308,5 @@ def _stream_turn(
         return {"glance": seen.model_dump(mode="json"), "axes": measured.model_dump(mode="json")}
 
     return sse.stream_turn(
-        turn.id, events, context.shutdown, opened, first=first, load_more=load_more if glance else None
+        turn.id, batches, context.shutdown, opened, first=first, load_more=load_more if glance else None
     )

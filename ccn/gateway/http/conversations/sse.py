@@ -10,13 +10,13 @@
     resume     this stream ends here and the turn goes on: ask any node, with the last id: `reason`
 
 Nothing follows `done`, `error` and `cancelled`. Lines that begin with a colon are pings. Each event is
-encoded once and sent as it is, without a task, a queue or a lock: a slow reader delays only itself.
+encoded once, and sent without a task, a queue or a lock: a slow reader delays only itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from types import MappingProxyType
@@ -47,6 +47,7 @@ _HEADERS = {
 }
 _EVENTS = {kind: b"\nevent: %b\ndata: " % kind.value.encode() for kind in EventKind}
 
+Batches = AsyncGenerator[Sequence[StreamEvent]]
 LoadMore = Callable[[], Awaitable[Mapping[str, object]]]
 """Loads what a reader wants to know together with the end of a reply."""
 
@@ -152,7 +153,7 @@ class EventStream(Response):
 
 def stream_turn(
     turn: TurnId,
-    events: AsyncGenerator[StreamEvent],
+    batches: Batches,
     shutdown: StreamShutdown,
     opened: OpenStream,
     *,
@@ -160,22 +161,28 @@ def stream_turn(
     load_more: LoadMore | None = None,
 ) -> EventStream:
     """The response that streams one turn."""
-    return EventStream(_encode_events(id_prefix(turn), events, first, load_more), shutdown, opened)
+    return EventStream(_encode_batches(id_prefix(turn), batches, first, load_more), shutdown, opened)
 
 
-async def _encode_events(
-    prefix: bytes, events: AsyncGenerator[StreamEvent], first: bytes, load_more: LoadMore | None
+async def _encode_batches(
+    prefix: bytes, batches: Batches, first: bytes, load_more: LoadMore | None
 ) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        retry = _RETRY
+    """Yield events that are there at once as one chunk: each chunk costs a call of the system."""
+    async with aclosing(batches):
+        waiting = _RETRY
         if first:
-            yield retry + first
-            retry = b""
-        async for event in events:
-            if event.kind is EventKind.DONE and load_more is not None:
-                event = await _extend_done(event, load_more)  # noqa: PLW2901 - the same event, and more
-            yield retry + encode_event(prefix, event)
-            retry = b""
+            yield waiting + first
+            waiting = b""
+        async for batch in batches:
+            for event in batch:
+                if event.kind is EventKind.DONE and load_more is not None:
+                    if waiting:
+                        yield waiting
+                    waiting = encode_event(prefix, await _extend_done(event, load_more))
+                else:
+                    waiting += encode_event(prefix, event)
+            yield waiting
+            waiting = b""
 
 
 async def _extend_done(done: StreamEvent, load_more: LoadMore) -> StreamEvent:

@@ -26,14 +26,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ccn import errors, metrics
 from ccn.core import stream
 from ccn.core.ids import ConversationId, TurnId
-from ccn.core.stream import START, EventKind, StreamEvent, StreamPosition
+from ccn.core.stream import START, EventKind, StreamEvent
 from ccn.gateway.accounts import access
 from ccn.gateway.accounts.access import Caller
 from ccn.gateway.http import auth, problems
 from ccn.gateway.http.conversations import frames
 from ccn.gateway.http.conversations.context import STOPPING, ConversationContext, get_context
 from ccn.gateway.http.conversations.frames import CancelFrame, CloseCode, ResumeFrame, SayFrame
-from ccn.gateway.http.conversations.sse import is_read_whole
+from ccn.gateway.http.conversations.sse import Batches, is_read_whole
 from ccn.gateway.open_streams import OpenStream
 from ccn.store.character import measures
 from ccn.store.character.measures import ConversationMeasure
@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 PROTOCOL = "ccn.v1"
 BEARER = "ccn.bearer."
+_ALSO = (EventKind.WAITING,)
 WAITING_LIMIT = 16
 """The turns of one socket that may wait to be sent."""
 PATIENCE = 10
@@ -61,7 +62,7 @@ _REASONS = {
     CloseCode.TOO_FAST: "too many messages after the limit was reached",
 }
 
-Queue = asyncio.Queue[tuple[Turn, StreamPosition]]
+Queue = asyncio.Queue[tuple[Turn, Batches]]
 
 
 def install_origins(app: FastAPI, origins: Collection[str]) -> None:
@@ -164,6 +165,7 @@ class _ConversationSocket:
                 for task in ending:
                     task.cancel()
                 await asyncio.gather(*ending, return_exceptions=True)
+                await self._close_unread()
             await _close_socket(self._socket, code, reason)
 
     async def _receive_frames(self) -> CloseCode:
@@ -206,18 +208,25 @@ class _ConversationSocket:
                 if self._queue.full():  # before anything is said: a message that counts has to be followed
                     raise errors.Overloaded(_TOO_MANY_WAIT)
                 access.require_owner(self._caller, self._owner)
-                turn = await self._context.deeds.say(
-                    self._caller, self._conversation, content, idempotency_key=key, refuse=refuse
+                begun = await self._context.deeds.say(
+                    self._caller,
+                    self._conversation,
+                    content,
+                    idempotency_key=key,
+                    refuse=refuse,
+                    also=_ALSO,
                 )
+                turn = begun.turn
                 await self._socket.send_text(
                     frames.encode_frame("accepted", turn.id, START, fields={"seq": turn.user_seq})
                 )
-                self._enqueue_turn(turn, START)
+                self._enqueue_turn(turn, begun.batches)
             case ResumeFrame(after=after):
                 named, position = stream.parse_event_id(after)
                 turn = await self._load_own_turn(named)
                 if not is_read_whole(turn, position):
-                    self._enqueue_turn(turn, position)
+                    following = self._context.deeds.follow_batches(self._caller, turn, position, also=_ALSO)
+                    self._enqueue_turn(turn, following)
             case CancelFrame(turn_id=turn_id):
                 await self._opening.open_to_operate(self._caller, self._conversation, "cancel")
                 turn = await self._load_own_turn(TurnId(turn_id))
@@ -225,9 +234,9 @@ class _ConversationSocket:
             case never:
                 assert_never(never)
 
-    def _enqueue_turn(self, turn: Turn, position: StreamPosition) -> None:
+    def _enqueue_turn(self, turn: Turn, batches: Batches) -> None:
         try:
-            self._queue.put_nowait((turn, position))
+            self._queue.put_nowait((turn, batches))
         except asyncio.QueueFull:
             raise errors.Overloaded(_TOO_MANY_WAIT) from None
         self._idle.clear()
@@ -242,15 +251,22 @@ class _ConversationSocket:
         while True:
             if self._queue.empty():
                 self._idle.set()
-            turn, position = await self._queue.get()
-            async with aclosing(
-                self._context.deeds.follow_turn(self._caller, turn, position, also=(EventKind.WAITING,))
-            ) as events:
-                async for event in events:
-                    if event.kind is EventKind.DELTA:
-                        await self._socket.send_text(frames.encode_delta(turn.id, event))
-                    else:
-                        await self._socket.send_text(await self._event_to_frame(turn.id, event))
+            turn, following = await self._queue.get()
+            async with aclosing(following) as batches:
+                async for batch in batches:
+                    for event in batch:
+                        await self._send_event(turn.id, event)
+
+    async def _close_unread(self) -> None:
+        while not self._queue.empty():
+            _, batches = self._queue.get_nowait()
+            await batches.aclose()
+
+    async def _send_event(self, turn: TurnId, event: StreamEvent) -> None:
+        if event.kind is EventKind.DELTA:
+            await self._socket.send_text(frames.encode_delta(turn, event))
+        else:
+            await self._socket.send_text(await self._event_to_frame(turn, event))
 
     async def _event_to_frame(self, turn: TurnId, event: StreamEvent) -> str:
         """The frame for any event but a delta."""

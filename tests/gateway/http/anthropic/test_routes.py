@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -247,16 +247,19 @@ async def test_a_stream_of_a_reply_that_is_over_says_at_its_start_what_the_promp
 
 
 async def test_what_the_prompt_took_is_awaited_and_what_a_dead_host_said_left_out() -> None:
-    async def told() -> AsyncGenerator[StreamEvent]:
-        yield StreamEvent(StreamPosition(1, 1), EventKind.DELTA, "I was ")
-        yield StreamEvent(StreamPosition(2, 2), EventKind.RESTART, "begun anew on node-2")
-        yield StreamEvent(
-            StreamPosition(2, 2), EventKind.BEGUN, '{"input":7,"output":1,"cache_read":0,"cache_write":2}'
-        )
-        yield StreamEvent(StreamPosition(2, 3), EventKind.DELTA, "I am.")
-        yield StreamEvent(
-            StreamPosition(2, 4), EventKind.DONE, '{"usage":{"input":7,"output":3},"stop":"end_turn"}'
-        )
+    async def told() -> AsyncGenerator[Sequence[StreamEvent]]:
+        yield [
+            StreamEvent(StreamPosition(1, 1), EventKind.DELTA, "I was "),
+            StreamEvent(StreamPosition(2, 2), EventKind.RESTART, "begun anew on node-2"),
+        ]
+        usage = '{"input":7,"output":1,"cache_read":0,"cache_write":2}'
+        yield [StreamEvent(StreamPosition(2, 2), EventKind.BEGUN, usage)]
+        yield [
+            StreamEvent(StreamPosition(2, 3), EventKind.DELTA, "I am."),
+            StreamEvent(
+                StreamPosition(2, 4), EventKind.DONE, '{"usage":{"input":7,"output":3},"stop":"end_turn"}'
+            ),
+        ]
 
     pieces = [piece async for piece in anthropic_events.pieces_from_turn(told())]
     assert pieces[:2] == [CallBegun(TokenUsage(7, 1, cache_write=2)), Delta("I am.")]
