@@ -1,0 +1,5 @@
+CREATE ROLE ccn LOGIN PASSWORD :'owner';
+CREATE DATABASE ccn OWNER ccn ENCODING 'UTF8' TEMPLATE template0;
+CREATE ROLE ccn_node LOGIN PASSWORD :'node';
+CREATE ROLE ccn_gateway LOGIN PASSWORD :'gateway';
+CREATE ROLE ccn_auditor;
