@@ -46,10 +46,12 @@ class WordWrapper:
             return ""
         self._word, self._gap = "", ""
         shown = gap
-        if self._column and self._column + cell_len(gap + word) > self._width:
-            shown = self._break_line()
+        if self._column + cell_len(gap + word) > self._width:
+            # At most half of a line is indentation, or the word would be broken into letters beside it.
+            shown = self._break_line() if self._column else "".join(chop_cells(gap, self._width // 2)[:1])
         self._column += cell_len(shown.lstrip("\n"))
-        for nth, piece in enumerate(chop_cells(word, max(1, self._width - self._column))):
+        pieces = chop_cells(word, max(1, self._width - self._column)) or [word]  # an accent alone has none
+        for nth, piece in enumerate(pieces):
             shown += (self._break_line() if nth else "") + piece
             self._column += cell_len(piece)
         return shown
