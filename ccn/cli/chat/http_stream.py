@@ -89,7 +89,10 @@ async def open_request(
     url: str, asking: HttpRequest, key: str, ca: Path | None = None
 ) -> AsyncIterator[HttpAnswer]:
     """Ask the node at this address; the answer is there until the block ends."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as nonsense:
+        raise errors.InputInvalid(f"{url} is not an http address: {nonsense}") from nonsense
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise errors.InputInvalid(f"{url} is not an http address")
     secure = trust.make_client_context(ca) if parts.scheme == "https" else None
@@ -121,15 +124,20 @@ def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> e
         problem: dict[str, Any] = json.loads(body)
         error_class = error_codes.error_from_code(str(problem["code"]))
         detail = str(problem.get("detail") or problem["title"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         error_class, detail = None, f"status {status} without a reason: is this a node?"
     if status == 401:
         return errors.Forbidden(f"{detail}; give a key with --api-key-file or CCN_CLIENT_API_KEY")
     if error_class is not None and issubclass(error_class, (errors.TooManyRequests, errors.BudgetSpent)):
-        return error_class(detail, float(headers.get("retry-after", "1")))
+        return error_class(detail, _read_wait(headers.get("retry-after", "")))
     if error_class is None and status == 503:
         error_class = errors.Unavailable
     return (error_class or errors.CCNError)(detail)
+
+
+def _read_wait(header: str) -> float:
+    """Read for how many seconds to wait: one, if a proxy wrote a date in the place of our number."""
+    return float(header) if header.isdecimal() else 1.0
 
 
 async def _feed_more(reader: asyncio.StreamReader, parsing: _ResponseParser) -> None:
