@@ -84,9 +84,7 @@ class TerminalTranscript:
         person = message["role"] == "user"
         self._print_styled(self._person if person else name, "bold green" if person else "bold cyan")
         content = message["content"]
-        self._print_styled(
-            "(redacted)" if content is None else escape_controls(content), "dim" if content is None else ""
-        )
+        self._print_styled("(redacted)" if content is None else content, "dim" if content is None else "")
         self._console.line()
 
     def begin_reply(self, name: str) -> None:
@@ -108,7 +106,7 @@ class TerminalTranscript:
             self._write_raw(f"\r\x1b[{rows - 1}A\x1b[J" if rows > 1 else "\r\x1b[J")
         elif rows:
             self._console.line()
-        self._print_styled(f"({escape_controls(reason)}: the reply begins anew)", "dim")
+        self._print_styled(f"({reason}: the reply begins anew)", "dim")
         self._show_waiting()
 
     def end_reply(self, outcome: dict[str, Any]) -> None:
@@ -142,7 +140,7 @@ class TerminalTranscript:
             self._clear_waiting()
         elif self._wrapping is not None:
             self._console.line()
-        self._print_styled(escape_controls(text), "dim")
+        self._print_styled(text, "dim")
 
     def _show_waiting(self) -> None:
         self._wrapping, self._is_waiting = WordWrapper(min(self._console.width, WIDEST)), True
@@ -159,7 +157,9 @@ class TerminalTranscript:
         self._console.file.flush()
 
     def _print_styled(self, text: str, style: str) -> None:
-        self._console.print(Text(text, style=style), width=min(self._console.width, WIDEST))
+        self._console.print(
+            Text(escape_controls(text), style=style), width=min(self._console.width, WIDEST)
+        )
 
 
 class PlainTranscript:
@@ -187,7 +187,7 @@ class PlainTranscript:
             return
         who = name if message["role"] == "assistant" else "user"
         words = "(redacted)" if message["content"] is None else message["content"]
-        self._write_line(f"{who}: {escape_controls(words) if sys.stdout.isatty() else words}")
+        self._write_line(f"{who}: {words}")
 
     def begin_reply(self, name: str) -> None:
         """Write nothing: a reply is written once it is whole."""
@@ -209,7 +209,7 @@ class PlainTranscript:
             reply = self._text if outcome["status"] == "committed" else None
             self._write_line(json.dumps({**outcome, "reply": reply}, ensure_ascii=False))
         elif outcome["status"] == "committed":
-            self._write_line(escape_controls(self._text) if sys.stdout.isatty() else self._text)
+            self._write_line(self._text)
         else:
             self.show_notice(f"error: no reply: {reason_for_failure(outcome)}")
 
@@ -230,7 +230,7 @@ class PlainTranscript:
         sys.stderr.flush()
 
     def _write_line(self, text: str) -> None:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write((escape_controls(text) if sys.stdout.isatty() else text) + "\n")
         sys.stdout.flush()
 
 
