@@ -52,4 +52,4 @@ def _quote_value(value: object) -> str:
 
 
 def _paint_text(text: str, paint: str, colour: bool) -> str:
-    return f"{paint}{text}{_PLAIN}" if colour and text else text
+    return f"{paint}{text}{_PLAIN}" if colour and paint and text else text
