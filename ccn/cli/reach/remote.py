@@ -11,6 +11,7 @@ import json
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 from ccn import errors
 from ccn.certificates import trust
@@ -44,10 +45,16 @@ def _request_url(at: HttpTarget, path: str) -> str:
     endpoint = at.urls[0]
     if not endpoint.startswith(("http://", "https://")):
         raise errors.InputInvalid(f"{endpoint!r} is not an address: write it as http://host:port")
+    try:
+        urlsplit(endpoint)
+    except ValueError as nonsense:
+        raise errors.InputInvalid(f"{endpoint!r} is not an address: {nonsense}") from nonsense
     return endpoint.rstrip("/") + path
 
 
 def _auth_headers(at: HttpTarget) -> dict[str, str]:
+    if not (at.api_key.isascii() and at.api_key.isprintable()):
+        raise errors.InputInvalid("the API key has characters that no request can carry")
     return {"X-API-Key": at.api_key} if at.api_key else {}
 
 
@@ -63,7 +70,7 @@ def _send_request(
     except http.client.RemoteDisconnected as ended:
         why = ": it may want a certificate of its clients" if trusted is not None else ""
         raise errors.Unavailable(f"{request.host} ended the connection{why}") from ended
-    except (ValueError, http.client.HTTPException) as strange:
+    except (ValueError, RecursionError, http.client.HTTPException) as strange:
         raise errors.Unavailable(f"what answers at {request.host} is no node: {_CHECK}") from strange
     except OSError as failed:
         if why := trust.describe_failure(failed):
@@ -81,7 +88,7 @@ def _error_from_problem(refused: urllib.error.HTTPError) -> errors.CCNError:
         problem = json.load(refused)
         detail = str(problem.get("detail") or problem["title"])
         error_class = error_codes.error_from_code(str(problem.get("code")))
-    except (OSError, ValueError, LookupError, AttributeError):
+    except (OSError, ValueError, LookupError, AttributeError, RecursionError, http.client.HTTPException):
         detail, error_class = f"the node answered {refused.code}", None
     if refused.code in {401, 403}:
         return errors.Forbidden(f"{detail}; give an admin's key with --api-key-file or CCN_CLIENT_API_KEY")
