@@ -74,7 +74,7 @@ def _check_messages(messages: list[Any]) -> None:
     if not messages:
         raise RequestRefused(400, "messages: at least one message is required")
     for place, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
+        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
             raise RequestRefused(400, f"messages.{place}.role: Input should be 'user' or 'assistant'")
         if not message.get("content"):
             raise RequestRefused(400, f"messages.{place}: all messages must have non-empty content")
@@ -89,7 +89,8 @@ def _check_texts(content: object, where: str) -> None:
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         raise RequestRefused(400, f"{where}: Input should be a string or a list of blocks")
     for place, block in enumerate(content):
-        if block.get("type") == "text" and not str(block.get("text") or "").strip():
+        text = block.get("text")
+        if block.get("type") == "text" and not (isinstance(text, str) and text.strip()):
             raise RequestRefused(
                 400, f"{where}.{place}: text content blocks must contain non-whitespace text"
             )
