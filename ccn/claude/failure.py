@@ -8,9 +8,10 @@ Errors that arrive inside a stream have no class of their own, only the API's na
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from math import isnan
 from time import time
 
 import anthropic
@@ -110,10 +111,9 @@ def retry_after_s(foreign: BaseException) -> float | None:
     """Read how long the API asks to wait, in seconds or as a date. None if it does not."""
     response = getattr(foreign, "response", None)
     header = response.headers.get("retry-after", "") if response is not None else ""
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        if not isnan(asked_s := float(header)):
+            return max(0.0, asked_s)
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time())
     except ValueError:
