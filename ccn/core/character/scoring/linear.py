@@ -66,14 +66,21 @@ def parse_weights(content: bytes) -> Weights:
         if magic != MAGIC or tuple(told["axes"]) != AXES or places != features.TABLE:
             raise ValueError("made for another scorer")
         table = np.frombuffer(body, dtype=np.int8).reshape(places, axes)
+        by_axis = {name: np.array(told[name], dtype=np.float64) for name in _BY_AXIS}
+        if any(by_axis[name].shape != (*shape, axes) for name, shape in _BY_AXIS.items()):
+            raise ValueError("a number for each axis is missing, or one is too many")
+        if not all(np.isfinite(numbers).all() for numbers in by_axis.values()):
+            raise ValueError("not every number is one")
+        if not (by_axis["spread"] > 0).all():
+            raise ValueError("a spread is not above 0")
         return Weights(
             version=str(told["version"]),
             sha256=hashlib.sha256(content).hexdigest(),
             table=table,
-            **{name: np.array(told[name], dtype=np.float64) for name in _BY_AXIS},
+            **by_axis,
             about=told["about"],
         )
-    except (ValueError, KeyError, TypeError) as broken:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as broken:
         raise errors.InputInvalid(f"this is no file of scorer weights: {broken}") from broken
 
 
@@ -95,4 +102,5 @@ def dump_weights(
     return MAGIC + header + b"\n" + table.astype(np.int8).tobytes()
 
 
-_BY_AXIS = ("unit", "lexicon", "middle", "spread")
+_BY_AXIS: Mapping[str, tuple[int, ...]] = {"unit": (), "lexicon": (), "middle": (2,), "spread": (2,)}
+"""What stands in the header by axis, and how many rows of it there are, where there are several."""
