@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from ccn import errors
 from ccn.embedded import folder
 
 _FIELDS = struct.Struct("=QIIi")
@@ -28,5 +29,9 @@ def read_system_identifier(pgdata: Path) -> int:
 def _read_fields(pgdata: Path) -> tuple[int, int, int, int]:
     with folder.translate_refusals(pgdata):
         content = (pgdata / "global" / "pg_control").read_bytes()
+    if len(content) < _FIELDS.size:
+        raise errors.DataDirectoryUnusable(
+            f"{pgdata}/global/pg_control is damaged: restore a backup, or move the folder away."
+        )
     system, version, catalogue, state = _FIELDS.unpack_from(content)
     return system, version, catalogue, state
