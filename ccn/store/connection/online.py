@@ -46,7 +46,8 @@ async def run_shortly(
     """Do some work in a transaction that holds nobody up for long; again and again until it succeeds."""
 
     async def attempt() -> Done:
-        async with asyncio.timeout(HOLD_S), connection.transaction():
+        # The limit is inside: who gives up on a commit that waits for the disk leaves the transaction open.
+        async with connection.transaction(), asyncio.timeout(HOLD_S):
             await connection.execute(_LIMITS)
             return await work()
 

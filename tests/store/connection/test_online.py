@@ -156,3 +156,17 @@ _INVALID = "SELECT count(*) > 0 FROM pg_index WHERE NOT indisvalid"
 _END_BUILDER = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'
 """
+
+
+async def test_a_commit_that_takes_long_is_waited_for(url: str) -> None:
+    """As on a busy disk: given up, it would leave the connection in a transaction that nobody began."""
+    body = f"""
+        CREATE FUNCTION take_long() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep({online.HOLD_S + 0.5}); RETURN NULL; END $$;
+        CREATE TABLE slow (id int);
+        CREATE CONSTRAINT TRIGGER slowly AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION take_long();
+        INSERT INTO slow VALUES (1);
+    """
+    done = await migrate.apply_pending(url, make_files(body), patience_s=5)
+    assert [each.name for each in done.pending] == ["new"]
