@@ -23,6 +23,7 @@ from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
 from tests.support import databases
 from tests.support.cli import nursery
+from tests.support.deploy import compose_cluster
 from tests.support.gateway import browser, redis_server
 from tests.support.store import timescale
 
@@ -62,7 +63,13 @@ structlog.configure(
 
 _TESTS = Path(__file__).parent
 _STORE = _TESTS / "store"
-_WAITING = ("cluster/test_", "cluster/chaos/", "embedded/postgres/", "store/writing/test_durability.py")
+_WAITING = (
+    "deploy/test_compose.py",
+    "cluster/test_",
+    "cluster/chaos/",
+    "embedded/postgres/",
+    "store/writing/test_durability.py",
+)
 """Files whose tests mostly wait for processes, timers and the disk."""
 
 
@@ -87,6 +94,8 @@ def pytest_configure() -> None:
         raise pytest.UsageError("Redis is required here, but there is no redis-server")
     if os.environ.get("CCN_TEST_BROWSER") == "required" and browser.LEFT_OUT:
         raise pytest.UsageError("a browser is required here, but there is no chromium")
+    if os.environ.get("CCN_TEST_COMPOSE") == "required" and (missing := compose_cluster.left_out()):
+        raise pytest.UsageError(f"a cluster of containers is required here, but {missing}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -123,7 +132,7 @@ def pytest_collection_finish() -> None:
 def _left_out() -> dict[str, str]:
     """Fixtures that cannot be had on this machine, and why."""
     redis = dict.fromkeys(("redis", "tls_redis"), redis_server.LEFT_OUT)
-    found = redis | {"browser": browser.LEFT_OUT}
+    found = redis | {"browser": browser.LEFT_OUT, "compose_cluster_here": compose_cluster.left_out()}
     return {fixture: why for fixture, why in found.items() if why}
 
 
