@@ -106,6 +106,14 @@ class Story:
                 return str(leader)
         return ""
 
+    def is_whole(self) -> bool:
+        """Whether every node is ready, and sees the others."""
+        for node in NODES:
+            status = read_status(self.watching, self.cluster.node_door(node))
+            if not status or not all(each["here"] for each in status["nodes"]):
+                return False
+        return True
+
     def wait_for(self, what: Callable[[], object], why: str) -> None:
         until = time.monotonic() + PATIENCE_S
         while not what():
@@ -210,7 +218,7 @@ async def weather_storms(story: Story, client: httpx.AsyncClient) -> dict[str, o
         await asyncio.sleep(0.3)
         took[storm.__name__] = round(await asyncio.to_thread(storm), 1)
         await asyncio.gather(*talking)
-        await asyncio.to_thread(story.cluster.compose, "up", "--detach", "--wait", "--no-recreate")
+        await asyncio.to_thread(story.wait_for, story.is_whole, "every node is ready")
     counts = [await speaker.check_history() for speaker in speakers]
     lost, doubled = (sum(each) for each in zip(*counts, strict=True))
     turns = sum(len(speaker.said) for speaker in speakers)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -138,7 +139,7 @@ def running(folder: Path) -> Iterator[ComposeCluster]:
         yield cluster
 
 
-def read_status(client: httpx.Client, door: str) -> dict[str, object]:
+def read_status(client: httpx.Client, door: str) -> dict[str, Any]:
     """What a door says about the cluster; empty if it says nothing."""
     try:
         answer = client.get(f"{door}/status", timeout=10)
