@@ -21,7 +21,7 @@ from ccn.certificates import tls_floor
 from ccn.embedded import scratch
 from ccn.embedded.postgres import service
 from ccn.store.connection import migrate
-from tests.support import databases
+from tests.support import databases, processes
 from tests.support.cli import nursery
 from tests.support.deploy import compose_cluster
 from tests.support.gateway import browser, redis_server
@@ -85,8 +85,10 @@ def pytest_report_header() -> str:
     return f"store tests run on: {', '.join(used)}{left_out}{without}"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Offer all workers one nursery. What a run was promised, it does not quietly go without."""
+    if hasattr(config, "workerinput"):
+        processes.die_with(os.getppid())
     nursery.offer()
     if os.environ.get("CCN_TEST_TIMESCALE") == "required" and "apache" not in timescale.offer().images:
         raise pytest.UsageError(f"TimescaleDB is required here, but {timescale.offer().left_out}")

@@ -21,6 +21,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support import processes
 from tests.support.cluster.up import Up, eventually, reachable_folder, ready, started
 from tests.support.gateway import http_door
 
@@ -96,7 +97,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     argv = (sys.executable, "-m", "ccn.claude.stand_in", "--json")
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as model:
+    with processes.start(argv, stdout=subprocess.PIPE) as model:
         assert model.stdout is not None
         url = json.loads(model.stdout.readline())["url"]
         environ = QUICK | {"CCN_CLAUDE_BASE_URL": url}

@@ -18,7 +18,7 @@ from ccn.core.calls.call import CallRestart, Delta, Reply
 from ccn.core.ids import ConversationId
 from ccn.store.connection import pool
 from ccn.store.conversations import instances
-from tests.support import ports
+from tests.support import ports, processes
 from tests.support.cluster.speaker import WORDS, reply_to
 from tests.support.gateway import grpc_door
 from tests.support.node import node_world
@@ -110,6 +110,7 @@ async def _running(database: settings.DatabaseSettings) -> AsyncIterator[Nodes]:
         stdout=asyncio.subprocess.PIPE,
         env=settings.child_environment({"PYTHONPATH": str(CHECKOUT), "GRPC_ENABLE_FORK_SUPPORT": "false"}),
         start_new_session=True,
+        preexec_fn=processes.tied(),
     )
     with ExitStack() as holding:
         try:

@@ -29,6 +29,7 @@ from ccn.core.stream import START, StreamEvent
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import turns
+from tests.support import processes
 from tests.support.cluster.speaker import QUICK, reply_to
 from tests.support.node import node_world
 
@@ -180,6 +181,7 @@ async def _nursery(
         stderr=asyncio.subprocess.DEVNULL,
         env=settings.child_environment({"PYTHONPATH": str(CHECKOUT)}),
         start_new_session=True,
+        preexec_fn=processes.tied(),
     )
     nursery = Nursery(process, tally)
     listening = asyncio.create_task(nursery.listen())

@@ -26,6 +26,7 @@ import pytest
 
 from ccn.embedded import binaries, unprivileged_user
 from ccn.embedded.postgres import copies
+from tests.support import processes
 
 STARTER = Path(__file__).with_name("starter.py")
 # PostgreSQL wants its user to have a name.
@@ -119,7 +120,7 @@ def begin() -> Iterator[Callable[..., Starter]]:
     started: list[Starter] = []
 
     def _begin(**wish: object) -> Starter:
-        process = subprocess.Popen(
+        process = processes.start(
             [sys.executable, STARTER, json.dumps(wish)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

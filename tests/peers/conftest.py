@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ports
+from tests.support import ports, processes
 
 
 class Process:
@@ -27,7 +27,7 @@ class Process:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
+        self.process = processes.start(
             [sys.executable, "-m", "tests.peers.peer_process", str(self.port)],
             stdout=subprocess.PIPE,
             text=True,

@@ -7,17 +7,13 @@
 
 It also hosts a scripted instance, whose messages and vectors it writes by its own writer, as a node would.
 
-A node takes a second to import what it is made of, and here many are started. So this program is a nursery:
-it imports everything once, and for each line of its input, `{"folder": …, "environ": {…}}`, forks a process
-that becomes a node, whose pid it prints.
+Many are started here, so each is forked from the nursery of all tests, which has imported everything.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import hashlib
-import json
 import mmap
 import os
 import random
@@ -46,8 +42,9 @@ from ccn.store.conversations.instances import Instance
 from ccn.store.writing.writer import Writer
 from tests.support.speakers import ANN
 
+NAME = "breakable"
+"""What the nursery of tests is asked for."""
 PAUSE_S = 0.2
-_PR_SET_PDEATHSIG = 1
 
 
 class Tripwire:
@@ -80,24 +77,6 @@ def shift_clock(file: Path) -> None:
         return float(struct.unpack("d", ahead)[0])
 
     vars(time).update(time=lambda: real() + ahead_s(), time_ns=lambda: real_ns() + int(ahead_s() * 1e9))
-
-
-def nurse() -> None:
-    """Fork a node for each line that is read, until there are no more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
-    for line in sys.stdin:
-        wanted = json.loads(line)
-        pid = os.fork()
-        if not pid:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            os.setsid()
-            os.environ.clear()
-            os.environ.update(wanted["environ"])
-            be_node(Path(wanted["folder"]))
-            os._exit(0)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
 
 
 def be_node(folder: Path) -> None:
@@ -170,7 +149,3 @@ class Speaker:
         await self._writer.submit(
             RecordScore(instance.conversation, said.seq, Vector(scores), "scripted/v1", instance.id)
         )
-
-
-if __name__ == "__main__":
-    nurse()

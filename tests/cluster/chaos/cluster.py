@@ -192,7 +192,7 @@ class Cluster:
 async def running(count: int, folder: Path) -> AsyncIterator[Cluster]:
     """Start it, wait until it is whole, and end it."""
     async with contextlib.AsyncExitStack() as stack:
-        nursery = Nursery(settings.child_environment({}))  # it takes a while, while the servers start
+        nursery = Nursery()  # it takes a while, while the servers start
         stack.callback(nursery.close)
         # A killed server leaves what it wrote to the kernel: nothing here depends on fsync.
         database = await stack.enter_async_context(

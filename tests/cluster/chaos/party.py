@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -18,9 +15,11 @@ from typing import TypeVar
 
 import psutil  # type: ignore[import-untyped]
 
+from ccn.cli.cluster.fork_server import ForkedProcess
 from ccn.embedded.etcd import EmbeddedEtcd
 from ccn.embedded.postgres.service import EmbeddedPostgres
 from tests.cluster.chaos import breakable
+from tests.support.cli import commands
 
 DEADLINE_S = 90.0
 """A node that starts on a busy machine takes its time; waiting costs nothing when things go well."""
@@ -44,27 +43,23 @@ async def until(ask: Callable[[], Awaitable[T | None]], what: str, within_s: flo
 class Nursery:
     """Where node processes come from (see `breakable`)."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", breakable.__file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environ,
-        )
+    def __init__(self) -> None:
+        commands.prepare()
+        self._born: list[ForkedProcess] = []
 
-    def bear(self, folder: Path, environ: Mapping[str, str]) -> int:
+    def bear(self, name: str, folder: Path, environ: Mapping[str, str]) -> int:
         """A new process, by its pid."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps({"folder": str(folder), "environ": dict(environ)}) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        with Path(os.devnull).open("r+b") as nothing:
+            streams = (nothing.fileno(),) * 3
+            self._born.append(commands.begin((breakable.NAME, str(folder)), environ, streams, name=name))
+        return self._born[-1].pid
 
     def close(self) -> None:
-        """The nodes end with it."""
-        self._process.kill()
-        self._process.communicate()
+        """End all that are left."""
+        for each in self._born:
+            each.kill()
+        for each in self._born:
+            each.wait(DEADLINE_S)
 
 
 class Node:
@@ -81,7 +76,7 @@ class Node:
         self.set_clock(0)
 
     def start(self) -> None:
-        self.pid, self.wanted = self._nursery.bear(self.folder, self._environ), True
+        self.pid, self.wanted = self._nursery.bear(self.name, self.folder, self._environ), True
 
     async def kill(self) -> None:
         """As `kill -9` does it, frozen or not."""

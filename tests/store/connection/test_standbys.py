@@ -30,7 +30,7 @@ from ccn.store.connection import migrate, pool
 from ccn.store.conversations.conversations import AppendMessage, BeginConversation
 from ccn.store.writing.batch import Confirm
 from ccn.store.writing.writer import Writer
-from tests.support import databases
+from tests.support import databases, processes
 from tests.support.speakers import ANN
 from tests.support.store.open_store import Clock
 
@@ -103,7 +103,7 @@ def _receiving(url: str, folder: Path) -> subprocess.Popen[bytes]:
         "--dbname",
         f"{url}&application_name=copy",
     ]
-    return subprocess.Popen([program, *where], env={"PATH": os.defpath})
+    return processes.start([program, *where], env={"PATH": os.defpath})
 
 
 @pytest_asyncio.fixture(loop_scope="session")

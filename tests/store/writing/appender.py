@@ -22,6 +22,7 @@ from ccn.core.ids import ConversationId, NodeId
 from ccn.core.message import Role
 from ccn.store.conversations.conversations import AppendMessage
 from ccn.store.writing.writer import Writer
+from tests.support import processes
 from tests.support.speakers import ANN
 
 CALLERS_PER_CONVERSATION = 4
@@ -30,12 +31,14 @@ CALLERS_PER_CONVERSATION = 4
 def main(url: str, *conversations: str) -> None:
     """Fork a writer for every line of input that names one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the killed
+    itself = os.getpid()
     for line in sys.stdin:
         if line == "mark\n":
             _tell("marked")
             continue
         node, seed = line.split()
         if os.fork() == 0:
+            processes.die_with(itself)
             sys.stdin.close()
             _tell("born", os.getpid())
             asyncio.run(_append(url, node, seed, [ConversationId(UUID(each)) for each in conversations]))

@@ -37,6 +37,7 @@ from ccn.embedded.postgres import service
 from ccn.store.connection import migrate, pool
 from ccn.store.conversations import conversations
 from ccn.store.writing.writer import Writer
+from tests.support import processes
 
 if TYPE_CHECKING:
     from ccn.embedded.postgres.service import EmbeddedPostgres
@@ -271,6 +272,7 @@ async def _nursery(url: str, where: list[ConversationId]) -> AsyncIterator[Nurse
         stderr=asyncio.subprocess.DEVNULL,
         env=settings.child_environment({"PYTHONPATH": str(CHECKOUT)}),
         start_new_session=True,
+        preexec_fn=processes.tied(),
     )
     nursery = Nursery(process)
     try:

@@ -62,6 +62,12 @@ def begin(
     return forked
 
 
+def prepare() -> None:
+    """Have everything imported by the time that the first is started."""
+    with _ONE_AT_A_TIME:
+        _forking()
+
+
 def complaint(ended: subprocess.CompletedProcess[str]) -> str:
     """The one line that says what went wrong, below those about the database that was used."""
     beside = ("using the ", "warning: the password in --database-url ")

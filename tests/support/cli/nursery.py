@@ -8,7 +8,6 @@ that ends; and all end with the process that started the run.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import os
 import shutil
@@ -20,10 +19,11 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from tests.support import processes
+
 ADDRESS = "TEST_NURSERY"
 """The name of the variable that tells workers where it listens. By its name it is no setting of CCN."""
 _ROOT = Path(__file__).parents[3]
-_PR_SET_PDEATHSIG = 1
 
 
 def offer() -> None:
@@ -58,7 +58,7 @@ def connect() -> socket.socket:
 
 def main(starter: int) -> None:
     """Fork a fork server for each line, once everything is imported."""
-    die_with(starter)
+    processes.die_with(starter)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored in the background
     listening = socket.socket(fileno=os.dup(0))
     line, _ = listening.accept()
@@ -70,19 +70,11 @@ def main(starter: int) -> None:
         line, _ = listening.accept()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     listening.close()
-    die_with(itself)
+    processes.die_with(itself)
 
     from ccn.cli.cluster import fork_server
 
     fork_server.serve_forks(line, _be_command)
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel end this process with its parent, which may have ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _reap_children() -> None:
@@ -104,9 +96,16 @@ def _import_all() -> None:
 
 
 def _be_command() -> None:
-    """Be `ccn`, or `ccn up` with a fork server that is a fork too."""
+    """Be `ccn`, or a program of tests that is made of the same."""
     from ccn import cli
+    from tests.cluster.chaos import breakable
     from tests.support.cluster import forked_up
 
     tempfile.tempdir = None  # by the environment of this command, and not by that of the nursery
-    forked_up.main(sys.argv[2:]) if sys.argv[1] == forked_up.NAME else cli.main()
+    match sys.argv[1:]:
+        case [forked_up.NAME, *options]:
+            forked_up.main(options)
+        case [breakable.NAME, folder]:
+            breakable.be_node(Path(folder))
+        case _:
+            cli.main()

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.core.ids import NodeId
+from tests.support import processes
 from tests.support.cluster.speaker import Echo
 from tests.support.gateway import grpc_door
 from tests.support.node.node_world import World
@@ -37,9 +38,11 @@ def main(url: str) -> None:
     """Fork a node for every line of input. gRPC begins in the children only."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the killed
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    itself = os.getpid()
     for line in sys.stdin:
         node, port = line.split()
         if os.fork() == 0:
+            processes.die_with(itself)
             asyncio.run(_serve(url, node, int(port)))
 
 

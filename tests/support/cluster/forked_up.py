@@ -19,7 +19,7 @@ from ccn import cli
 from ccn.cli.cluster import fork_server, lifecycle
 from ccn.cli.cluster.fork_server import ForkServer
 from ccn.cli.cluster.lifecycle import UpOptions
-from tests.support.cli import nursery
+from tests.support import processes
 
 NAME = "forked-up"
 
@@ -54,7 +54,7 @@ def _fork_server_line() -> Iterator[socket.socket]:
 
 def _be_fork_server(line: socket.socket, parent: int) -> NoReturn:
     """As one that Python was started for: with nothing open, and in a session of its own."""
-    nursery.die_with(parent)
+    processes.die_with(parent)
     os.setsid()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):

@@ -32,6 +32,7 @@ from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import Payer
 from ccn.store.connection import pool
 from ccn.store.writing.writer import Writer
+from tests.support import processes
 from tests.support.node.node_world import PASSES, new_id, text
 from tests.support.speakers import ANN
 
@@ -44,9 +45,11 @@ def main(url: str, *conversations: str) -> None:
     """Fork a node for every line of input."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the killed
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    itself = os.getpid()
     for line in sys.stdin:
         node, seed = line.split()
         if os.fork() == 0:
+            processes.die_with(itself)
             sys.stdin.close()
             _tell("born", node, os.getpid())
             asyncio.run(_live(url, node, seed, [ConversationId(UUID(each)) for each in conversations]))

@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol, TypeVar
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-from tests.support import databases
+from tests.support import databases, processes
 from tests.support.cli import commands
 from tests.support.cluster import forked_up
 
@@ -98,7 +98,7 @@ def _start_python(
     options: Sequence[str], environ: dict[str, str], errors: IO[bytes]
 ) -> tuple[Process, IO[bytes]]:
     """As people do it."""
-    process = subprocess.Popen(
+    process = processes.start(
         [*CCN, "up", *options],
         stdout=subprocess.PIPE,
         stderr=errors,

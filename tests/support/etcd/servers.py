@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from ccn.embedded import binaries
-from tests.support import ports
+from tests.support import ports, processes
 
 PATIENT_S = 10.0
 """The deadline of a call whose lateness is not what is tested."""
@@ -56,7 +56,7 @@ class Server:
             *self.options,
         ]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = processes.start(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait_until_healthy(self, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s

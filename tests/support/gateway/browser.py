@@ -21,6 +21,8 @@ from typing import Any
 
 import websockets.asyncio.client
 
+from tests.support import processes
+
 PROGRAM = next(
     filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), ""
 )
@@ -181,6 +183,7 @@ async def running() -> AsyncIterator[Browser]:
             stderr=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # it has children, which end with it
+            preexec_fn=processes.tied(),
         )
         assert process.stderr is not None
         draining: asyncio.Task[bytes] | None = None

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import ports
+from tests.support import ports, processes
 
 PROGRAM = shutil.which("redis-server") or ""
 LEFT_OUT = "" if PROGRAM else "Redis, because there is no redis-server"
@@ -45,6 +45,7 @@ class Redis:
             "--dir",
             str(self.folder),
             stdout=asyncio.subprocess.DEVNULL,
+            preexec_fn=processes.tied(),
         )
         async with asyncio.timeout(_READY_S):
             while not await self._answers():
