@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import statistics
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from tests.support.node.node_world import Node
 from tests.support.node.stand_in_model import DRIFTING, SCORER
 from tests.support.speakers import ANN
 
+TOGETHER = os.environ.get("CCN_DRIFT") == "all"
+"""Whether all drift as well: two hundred messages more, for CI. On one node they always do in the tests."""
 FLEET = 9
 HEALTHY, AFTER, DRIFTED = 12, 4, 20
 """Messages while all is well, of these some after one was brought back, and then while all drift.
@@ -44,9 +47,10 @@ ROUNDS = {"CCN_CLUSTER_INTERVAL_S": "1", "CCN_INSTANCES_QUEUE_LIMIT": "100"}
 
 
 @pytest.mark.timeout(600)
-async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_seen(
+async def test_one_that_drifts_is_brought_back_and_nobody_else_is_touched(
     database: settings.DatabaseSettings,
 ) -> None:
+    """With CCN_DRIFT=all, all drift together then, and are seen."""
     async with three_nodes.running(database, ROUNDS) as cluster:
         desk, faults = cluster.desk, cluster.faults
         await stand_in_model.usual(desk.pool)
@@ -54,7 +58,8 @@ async def test_one_that_drifts_is_brought_back_and_all_that_drift_together_are_s
         await talked(desk, fleet, HEALTHY - AFTER)
         suspect, *others = fleet
         await one_drifts(desk, faults, suspect, others)
-        await all_drift(desk, faults, fleet)
+        if TOGETHER:
+            await all_drift(desk, faults, fleet)
 
 
 async def spread(desk: Node) -> list[ConversationId]:

@@ -33,7 +33,7 @@ from tests.support import processes
 from tests.support.cluster.speaker import QUICK, reply_to
 from tests.support.node import node_world
 
-KILLS = int(os.environ.get("CCN_TURN_KILLS", "16"))
+KILLS = int(os.environ.get("CCN_TURN_KILLS", "8"))
 CONVERSATIONS = 6
 NODES = ("node-1", "node-2")
 LONGEST_LIFE_S = 0.4

@@ -22,7 +22,7 @@ from tests.support.cli.verify.records import RECORDS, join
 
 LINES = RECORDS[0]
 KINDS = ("record", "block", "roster", "leaf", "checkpoint", "waiting", "conversation", "standing", "end")
-MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200"))
+MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "120"))
 
 
 def judged(lines: list[bytes]) -> verify.Audit:

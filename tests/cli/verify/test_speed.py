@@ -21,7 +21,7 @@ from tests.support.cli.verify.lies_in_blocks import BLOCKS, HEADERS, ROSTERS, RU
 from tests.support.cli.verify.lies_in_leaves import STORIES
 from tests.support.cli.verify.records import RECORDS, join
 
-MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "200")) // 4  # each is read twice here
+MUTATIONS = int(os.environ.get("CCN_VERIFY_FUZZ", "120")) // 4  # each is read twice here
 
 
 @pytest.fixture(scope="module")

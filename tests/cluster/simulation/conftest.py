@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-RUNS = 40
+RUNS = 24
 """Runs of each kind, unless --runs or CCN_SIMULATION_RUNS asks for more, as CI does."""
 
 

@@ -30,7 +30,7 @@ from tests.support.node.node_world import Node, found_world
 if TYPE_CHECKING:
     from schemathesis import Case, CheckContext, Response
 
-EXAMPLES = 3
+EXAMPLES = 1
 """Of each operation, unless CCN_SCHEMA_EXAMPLES asks for more, as CI does."""
 
 QUIET = settings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from tests.support.store import histories
 
 MODEL = settings.ClaudeSettings().model
 ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
-MESSAGES = 320
+MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "160"))
 INTERVIEW = [each.asks for each in interview.QUESTIONS]
 Off = Callable[[Call], bool]
 

@@ -21,7 +21,7 @@ from tests.support.node.node_world import Node
 from tests.support.node.stand_in_model import SCORER, StandIn
 from tests.support.speakers import ANN
 
-MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "160"))
+MESSAGES = int(os.environ.get("CCN_HEALTHY_MESSAGES", "80"))
 ROOMY = settings.InstancesSettings(heartbeat_s=0.5, adopt_after_s=5, chunk_ms=5, queue_limit=100)
 FLEET = 8
 

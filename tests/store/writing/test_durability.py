@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 PHASES = 2
 """Servers, one after the other on the same data: the pause before a restart doubles from kill to kill."""
-KILLS = int(os.environ.get("CCN_WRITER_KILLS", "40"))
+KILLS = int(os.environ.get("CCN_WRITER_KILLS", "20"))
 TRIALS = KILLS // PHASES
 """Writers in a phase."""
 CONVERSATIONS = 5
