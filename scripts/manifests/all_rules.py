@@ -21,6 +21,7 @@ RULES: Mapping[str, Callable[[list[Object]], Iterable[str]]] = {
     "ports": bundle_rules.check_ports,
     "references": bundle_rules.check_references,
     "availability": bundle_rules.check_availability,
+    "connections": bundle_rules.check_connections,
     "network": bundle_rules.check_network,
     "settings": content_rules.check_settings,
     "secrets": content_rules.check_secrets,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ccn import settings
 from scripts.manifests.objects import (
     Object,
     PodTemplate,
@@ -17,6 +18,8 @@ from scripts.manifests.objects import (
 OPERATED_SECRETS = frozenset({"ccn-db-ca", "ccn-authority"})
 """Secrets that an operator makes: CloudNativePG and cert-manager."""
 MOST_GATEWAYS = (3, 100)
+_SPARE = 20
+"""Connections for commands, for the operator of the database and for whoever looks."""
 
 
 def check_selectors(objects: list[Object]) -> Iterator[str]:
@@ -86,6 +89,32 @@ def check_availability(objects: list[Object]) -> Iterator[str]:
     for each in of_kind(objects, "HorizontalPodAutoscaler"):
         if (each["spec"]["minReplicas"], each["spec"]["maxReplicas"]) != MOST_GATEWAYS:
             yield f"{describe_object(each)} does not scale from {MOST_GATEWAYS[0]} to {MOST_GATEWAYS[1]}"
+
+
+def check_connections(objects: list[Object]) -> Iterator[str]:
+    """The database has a connection for everybody, also when there are as many gateways as there may be."""
+    chosen, needed = settings.DatabaseSettings(), _SPARE
+    most = {each["spec"]["scaleTargetRef"]["name"]: each["spec"]["maxReplicas"]
+            for each in of_kind(objects, "HorizontalPodAutoscaler")}  # fmt: skip
+    for each in of_kind(objects, "StatefulSet", "Deployment"):
+        container = each["spec"]["template"]["spec"]["containers"][0]
+        if "node" not in container.get("args", ()):
+            continue
+        set_here = {variable["name"]: variable.get("value") for variable in container["env"]}
+        pool, search = (
+            int(set_here.get(f"CCN_DATABASE_{name}") or default)
+            for name, default in (
+                ("POOL_SIZE", chosen.pool_size),
+                ("SEARCH_POOL_SIZE", chosen.search_pool_size),
+            )
+        )
+        writer = 2 if each["kind"] == "StatefulSet" else 0
+        count = most.get(each["metadata"]["name"], each["spec"].get("replicas", 1))
+        needed += count * (pool + search + writer)
+    for each in of_kind(objects, "Cluster"):
+        allowed = int(each["spec"]["postgresql"]["parameters"]["max_connections"])
+        if allowed < needed:
+            yield f"{describe_object(each)} has {allowed} connections, and {needed} may be wanted"
 
 
 def check_network(objects: list[Object]) -> Iterator[str]:

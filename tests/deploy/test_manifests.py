@@ -161,6 +161,16 @@ MUTANTS: list[tuple[str, str, Mutant]] = [
     ),
     ("network", "local", without("NetworkPolicy", "refuse-all")),
     (
+        "connections",
+        "production",
+        lambda o: spec(o, "Cluster", "ccn-db")["postgresql"]["parameters"].update(max_connections="300"),
+    ),
+    (
+        "connections",
+        "production",
+        lambda o: container(o, "Deployment", "ccn-gateway").update(env=[]),
+    ),
+    (
         "network",
         "local",
         lambda o: find(o, "Namespace", "ccn")["metadata"]["labels"].update(
