@@ -100,6 +100,12 @@ class Commands(LazyGroup):
             "Hand the record to somebody who trusts neither CCN nor its database.",
         ),
         LazyCommand(
+            "doctor",
+            "ccn.cli.commands.doctor",
+            "doctor",
+            "Look at what the node with these settings will need, and say what to mend.",
+        ),
+        LazyCommand(
             "migrate",
             "ccn.cli.commands.migrate",
             "migrate",

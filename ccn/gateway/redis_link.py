@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import redis.asyncio
+import redis.exceptions
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -51,6 +52,19 @@ class RedisLink:
             known |= {"connection_class": _TlsConnection, "tls": self.tls}
         # The circuit of the limits decides when to try again.
         return redis.asyncio.BlockingConnectionPool(**known, **options, retry=Retry(NoBackoff(), 0))
+
+    async def find_failure(self, within_s: float) -> str:
+        """Ask Redis once; say why it does not answer, or nothing."""
+        connections = self.open_pool(
+            max_connections=1, socket_connect_timeout=within_s, socket_timeout=within_s
+        )
+        try:
+            await redis.asyncio.Redis(connection_pool=connections).ping()
+        except (redis.exceptions.RedisError, OSError) as failed:
+            return await self.explain_failure() or str(failed)
+        finally:
+            await connections.aclose()
+        return ""
 
     async def explain_failure(self) -> str:
         """Say what TLS has against a connection that failed; nothing if that was not TLS."""

@@ -1,0 +1,1 @@
+"""Looking at what a node will need, before it is started: this machine, and the servers that it calls."""
