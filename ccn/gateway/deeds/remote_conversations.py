@@ -194,7 +194,10 @@ def _read_accepted(told: Any) -> tuple[Turn, NodeId | None]:
 
 
 def _batch_from_json(data: Any) -> Sequence[StreamEvent]:
-    return [
-        StreamEvent(StreamPosition(epoch, number), EventKind(kind), text)
-        for epoch, number, kind, text in data
-    ]
+    try:
+        return [
+            StreamEvent(StreamPosition(epoch, number), EventKind(kind), text)
+            for epoch, number, kind, text in data
+        ]
+    except (TypeError, ValueError):
+        raise errors.PeerRefused("a voter told what is no piece of a reply") from None

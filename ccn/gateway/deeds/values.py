@@ -1,7 +1,8 @@
 """The values of deeds in JSON, for both ends of the way from a gateway to a voter.
 
-Whatever travels is a dataclass of plain parts, so one reader rebuilds all of them from their types. An
-error travels as a value too: the client of a gateway meets what the client of a voter would.
+Whatever travels is a dataclass of plain parts, so one reader rebuilds all of them from their types. It
+passes over fields that it does not know: whoever wrote them may be of a later version. An error travels as
+a value too: the client of a gateway meets what the client of a voter would.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def _find_reader(kind: Any) -> _Reader:  # noqa: PLR0911 - one return for each k
 def _make_record_reader(kind: Any) -> _Reader:
     hints = get_type_hints(kind)
     readers = {each.name: _find_reader(hints[each.name]) for each in dataclasses.fields(kind) if each.init}
-    return lambda data: kind(**{name: readers[name](value) for name, value in data.items()})
+    return lambda data: kind(**{name: readers[name](data[name]) for name in data if name in readers})
 
 
 def _check_kind(data: object, kind: type) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -90,8 +91,34 @@ def test_what_is_no_frame_is_the_voter_s_fault(frame: bytes) -> None:
         values.decode_frame(frame)
 
 
+@pytest.mark.parametrize("value", SENT, ids=lambda value: type(value).__name__)
+def test_a_reader_passes_over_fields_of_a_later_version_at_any_depth(value: object) -> None:
+    told = _add_field_everywhere(orjson.loads(values.encode_json(value)))
+    assert values.read_value(type(value), told) == value
+
+
+def _add_field_everywhere(told: object) -> object:
+    match told:
+        case {"passed": _}:
+            return told  # what a record keeps as JSON has no fields of ours
+        case dict():
+            return {name: _add_field_everywhere(part) for name, part in told.items()} | {"later": [{}]}
+        case list():
+            return list(map(_add_field_everywhere, told))
+        case _:
+            return told
+
+
+def test_a_writer_writes_the_fields_of_its_version_and_no_others() -> None:
+    for value in SENT:
+        assert dataclasses.is_dataclass(value)
+        names = {each.name for each in dataclasses.fields(value)}
+        assert orjson.loads(values.encode_json(value)).keys() == names
+
+
 @pytest.mark.parametrize(
-    "data", [None, [], {}, {"id": 1}, "x", {**orjson.loads(orjson.dumps(STORED)), "more": 1}]
+    "data",
+    [None, [], {}, {"id": 1}, "x", {**orjson.loads(orjson.dumps(STORED)), "open": "yes", "more": 1}],
 )
 def test_what_is_no_such_value_is_refused(data: object) -> None:
     with pytest.raises(errors.InputInvalid, match="this is no StoredConversation"):
