@@ -13,17 +13,22 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from ccn import metrics
+from ccn import metrics, settings
 from ccn.cli import verify
 from ccn.cli.commands import record
-from ccn.core.ids import ConversationId
+from ccn.core.ids import ConversationId, NodeId
 from ccn.core.message import Role
 from ccn.embedded import scratch
+from ccn.node.rounds.voter_news import HeardNews
+from ccn.service import served_gateway
+from ccn.store.connection import roles
+from ccn.store.connection.fence import Fence
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, search
 from ccn.store.conversations.conversations import AppendMessage
@@ -238,6 +243,32 @@ async def test_a_door_answers_from_the_replica_and_says_so(pair: ReplicaPair) ->
     assert 1 in [hit["seq"] for hit in found]
     assert [each["opening"] for each in listed] == ["a lighthouse"]
     assert shown["session_id"] == begun.json()["session_id"]
+
+
+async def test_a_gateway_answers_from_the_replica_under_its_role_and_misses_nothing(
+    pair: ReplicaPair,
+) -> None:
+    """What a gateway consists of, opened as its process does; its role may read and nothing else."""
+    primary = pair.database.url.get_secret_value()
+    await roles.grant_roles(primary, {roles.GATEWAY: "read"})
+    named = {"url": _as_gateway(primary), "replica_url": _as_gateway(pair.copy.url)}
+    chosen = settings.Settings(
+        node=settings.NodeSettings(id="gateway-1"),
+        database=pair.database.model_copy(update={**named, "replica_wait_s": PATIENT_S}),
+        etcd=settings.EtcdSettings(endpoints=("http://127.0.0.1:1",)),
+    )
+    here, fence = await begin(pair), Fence(NodeId("gateway-1"))
+    async with served_gateway.open_gateway(chosen, asyncio.Event(), HeardNews(), fence) as gateway:
+        with count_outcome("replica", 10):
+            for number in range(1, 11):
+                await say(pair, here, f"number {number}")
+                server, said = await read_history(gateway.behind.reading.history, here)
+                assert (server, len(said)) == ("copy", number)
+
+
+def _as_gateway(url: str) -> SecretStr:
+    at = urlsplit(url)
+    return SecretStr(at._replace(netloc=f"{roles.GATEWAY}:read@{at.netloc.rpartition('@')[2]}").geturl())
 
 
 async def test_another_cluster_s_database_is_refused(pair: ReplicaPair, plain_server: str) -> None:
