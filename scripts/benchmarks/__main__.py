@@ -22,6 +22,7 @@ NOT_BENCHMARKS = {
     "character_fleet",
     "corpus",
     "gateway_floor",
+    "gateway_proxy",
     "harness",
     "neighbours_crowd",
     "peer_contenders",
