@@ -23,7 +23,7 @@ from ccn.store.rounds import consensus_log
 from ccn.store.rounds.consensus_log import LogEntry
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Cluster"]
-LOOK_S = 0.5
+ROUND_POLL_S = 0.5
 """How often a watcher looks for a new round."""
 _PAGE = 100
 _ROUND_IDS = UUID("5b0e6a0c-6a53-4a7b-8a7e-0d3c9b6f1f52")
@@ -67,7 +67,7 @@ class ClusterService:
                 last = entry.index
                 yield _round_to_pb(entry)
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(ROUND_POLL_S):
                     await self._stop.wait()
         raise errors.ShuttingDown("this node is stopping; watch at another one")
 

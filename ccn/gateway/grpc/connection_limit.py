@@ -20,7 +20,7 @@ from pathlib import Path
 from ccn import metrics
 from ccn.gateway import limiting
 
-_LOOK_S, _LOOK_AGAIN_S = 0.5, 0.1
+_COUNT_S, _RECOUNT_S = 0.5, 0.1
 _FILES = Path("/proc/self/fd" if Path("/proc/self/fd").exists() else "/dev/fd")
 _LAST_RECEIVED = struct.Struct("=52xI")
 """Of Linux's tcp_info, the milliseconds since data last came in."""
@@ -41,7 +41,7 @@ async def keep_limit(door: str, port: int, limit: int, proxies: Container[str] =
         ended = await asyncio.to_thread(end_excess, port, limit, proxies)
         if ended:
             metrics.doors.count_turned_away(door, "address", ended)
-        await asyncio.sleep(_LOOK_AGAIN_S if ended else _LOOK_S)
+        await asyncio.sleep(_RECOUNT_S if ended else _COUNT_S)
 
 
 def end_excess(port: int, limit: int, proxies: Container[str] = ()) -> int:

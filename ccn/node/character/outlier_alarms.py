@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 SETTLED = 20
 """Scored replies before a state is compared with the tolerance. A state begins as the scores of one
 message, whose scatter alone exceeds the tolerance. After so many replies it is smooth enough."""
-LOOK_S = 2.0
+BLOCK_READ_S = 2.0
 """How often the last block is read. Outliers of rounds in between are outliers of the next round too."""
 
 
@@ -50,7 +50,7 @@ class OutlierAlarms:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look for outliers in the last block at intervals, until told to stop."""
-        async for _ in every(LOOK_S, stop, pause_first=True):
+        async for _ in every(BLOCK_READ_S, stop, pause_first=True):
             try:
                 await self.look_for_outliers()
             except errors.CCNError as failed:

@@ -42,7 +42,7 @@ WINDOW = timedelta(hours=1)
 WAITING_LIMIT = 256
 TRIES = 5
 """How often setting a reminder is tried while turns of the instance move the anchor at the same time."""
-_LOOK_S = 2.0
+_INTERRUPTED_POLL_S = 2.0
 """How often interrupted restorations are looked for."""
 
 
@@ -76,7 +76,9 @@ class Restorer:
         try:
             while not stop.is_set():
                 taking = asyncio.create_task(self.alarms.get())
-                await asyncio.wait({stopping, taking}, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {stopping, taking}, timeout=_INTERRUPTED_POLL_S, return_when=asyncio.FIRST_COMPLETED
+                )
                 if taking.done():
                     await self._look_into(taking.result(), stopping)
                     self.alarms.task_done()

@@ -44,7 +44,7 @@ DRAIN = "drain"
 RELEASE = "release"
 """Let a quarantined `instance` speak again, for a `reason`. For the node that hosts it, by name."""
 
-LOOK_S = 0.25
+REQUEST_POLL_S = 0.25
 """How often a node looks for requests."""
 CLAIM_S = 10.0
 """How long a claim lasts if the node does not extend it."""
@@ -66,7 +66,7 @@ async def run_requests(
             log.warning("request not answered", error=type(refused).__name__, reason=str(refused))
             done = False
         if not done:
-            await pause(LOOK_S, stop)
+            await pause(REQUEST_POLL_S, stop)
 
 
 async def run_oldest(

@@ -18,7 +18,7 @@ from ccn.store.operators.requests import Body, RequestState
 PATIENCE_S = 30.0
 SEALED_WITHIN_S = 5.0
 """How long to wait until a node has sealed that a request was taken back."""
-_LOOK_S = 0.1
+_OUTCOME_POLL_S = 0.1
 
 
 async def ask_and_wait(
@@ -52,7 +52,7 @@ async def wait_for_outcome(
     try:
         async with asyncio.timeout(patience_s):
             while outcome is None:
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_OUTCOME_POLL_S)
                 outcome = await requests.load_outcome(pool, request)
     except TimeoutError:
         who = node or "a node"
@@ -81,7 +81,7 @@ async def take_back(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(patience_s):
             while await requests.load_outcome(pool, request) is None:  # noqa: ASYNC110 - a row
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_OUTCOME_POLL_S)
     return _request_to_dict(await requests.request_state(pool, request))
 
 

@@ -24,7 +24,7 @@ from ccn.store.rounds import blocks, terms
 
 log = structlog.get_logger(__name__)
 
-_LOOK_S = 0.2
+_FOUNDING_POLL_S = 0.2
 
 
 async def found_chain(
@@ -49,7 +49,7 @@ async def wait_for_genesis(pool: Pool) -> Tip:
         genesis = await blocks.load_tip(pool, 0)
         if genesis is not None:
             return genesis
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_FOUNDING_POLL_S)
 
 
 async def wait_for_founders(
@@ -60,4 +60,4 @@ async def wait_for_founders(
         members = await present()
         if len(members) >= count:
             return sorted(members, key=lambda member: member.node)[:count]
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_FOUNDING_POLL_S)

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.3
 """How long a suspected leader has to answer."""
-LOOK_S = 10.0
+ELECTION_READ_S = 10.0
 """How often a node checks who leads. It deletes a place that belongs to no believed node twice in a row.
 One check is not enough, because a node of a version before signatures is not believed either."""
 
@@ -44,7 +44,7 @@ async def watch_leader(
     etcd: client.EtcdClient,
     rightful: Rightful,
     *,
-    look_s: float = LOOK_S,
+    read_s: float = ELECTION_READ_S,
     on_introduction: Callable[[NodeIntroduction], None] = lambda _: None,
 ) -> None:
     """Depose a leader that is gone, or that is not believed. Runs until cancelled.
@@ -63,7 +63,7 @@ async def watch_leader(
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(peer_watch.watch_peers(peers, note_present, note_missing), name="watch peers")
-        tasks.create_task(_depose_strangers(etcd, rightful, look_s), name="depose strangers")
+        tasks.create_task(_depose_strangers(etcd, rightful, read_s), name="depose strangers")
         while True:
             await news.wait()
             news.clear()
@@ -76,14 +76,14 @@ async def watch_leader(
                 log.info("could not depose the suspected leader", reason=str(failed))
 
 
-async def _depose_strangers(etcd: client.EtcdClient, rightful: Rightful, look_s: float) -> None:
+async def _depose_strangers(etcd: client.EtcdClient, rightful: Rightful, read_s: float) -> None:
     """Depose a leader that was not believed at two checks in a row.
 
     One check is not enough, because a place in the election may be visible before the node's registration.
     """
     stranger = None
     while True:
-        await asyncio.sleep(look_s)
+        await asyncio.sleep(read_s)
         try:
             leader = await election.find_leader(etcd)
             if leader is None or rightful(leader):

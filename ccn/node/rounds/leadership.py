@@ -38,7 +38,7 @@ TAKEOVER_PATIENCE_S = 1.0
 """How long a write of the old term may still take before its connection is ended."""
 RESIGN_AFTER = 3
 """Failed rounds in a row after which the leader resigns, because the cause may be on its own side."""
-LOOK_S = 0.25
+REQUEST_POLL_S = 0.25
 """How often the leader checks whether an operator asked for something."""
 TOUCH_S = 1.0
 """How often the leader checks that it reaches PostgreSQL."""
@@ -166,7 +166,7 @@ async def _pause_until(candidate: Candidate, term: int, until: float) -> None:
     """
     clock, pool = asyncio.get_running_loop().time, candidate.pool
     while (left := until - clock()) > 0:
-        await asyncio.sleep(min(left, LOOK_S))
+        await asyncio.sleep(min(left, REQUEST_POLL_S))
         for request in await requests.list_taken_back(pool, *requests.LEADING):
             await _answer_requests(candidate, term, [request], requests.withdrawal_to_outcome(request))
         if await requests.list_waiting(pool, *requests.LEADING):

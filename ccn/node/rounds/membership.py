@@ -77,7 +77,7 @@ class Membership:
     lease_ttl_s: float
     cluster: settings.ClusterSettings
     now_us: Callable[[], int]
-    look_s: float = trust.LOOK_S
+    register_read_s: float = trust.REGISTER_READ_S
     """How often the register of nodes is read."""
     spoken: ProtocolRange = protocol.SPOKEN
     """Which protocols this program speaks."""
@@ -91,7 +91,7 @@ class Membership:
 
     def __post_init__(self) -> None:
         """Make the presence and the trust of this node. They read the chain once this node votes."""
-        trust_of_node = Trust(self.pool, self.identity.check, self._current_rules, self.look_s)
+        trust_of_node = Trust(self.pool, self.identity.check, self._current_rules, self.register_read_s)
         self.presence = Presence(self.identity, trust_of_node, self.peers, self.spoken)
 
     async def take_part(self, doors: NodeDoors, stop: asyncio.Event) -> None:

@@ -30,7 +30,7 @@ from ccn.node.pacing import every
 from ccn.store.accounts import node_register
 from ccn.store.connection.pool import Pool
 
-LOOK_S = 2.0
+REGISTER_READ_S = 2.0
 """How often the register is read. A node that was removed is refused everywhere after this time."""
 AT_MOST_S = 0.2
 """Shortest time between two reads, however many unknown nodes etcd shows."""
@@ -44,10 +44,14 @@ class Trust:
     """The register as this node last read it, and which nodes it lets in."""
 
     def __init__(
-        self, pool: Pool, check: Check, rules: Callable[[], Rules | None], look_s: float = LOOK_S
+        self,
+        pool: Pool,
+        check: Check,
+        rules: Callable[[], Rules | None],
+        register_read_s: float = REGISTER_READ_S,
     ) -> None:
         self.register: NodeRegister | None = None
-        self.look_s = look_s
+        self.register_read_s = register_read_s
         self._pool, self._check, self._rules = pool, check, rules
         self._news = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -56,7 +60,7 @@ class Trust:
 
     async def watch_register(self, stop: asyncio.Event) -> None:
         """Read the register at intervals until told to stop."""
-        async for _ in every(self.look_s, stop):
+        async for _ in every(self.register_read_s, stop):
             with contextlib.suppress(errors.Unavailable):
                 await self.read_register()
 
@@ -76,9 +80,9 @@ class Trust:
                 self._news = asyncio.Event()
 
     async def wait_for_change(self) -> None:
-        """Return when the register has changed, or after `look_s`."""
+        """Return when the register has changed, or after `register_read_s`."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.look_s):
+            async with asyncio.timeout(self.register_read_s):
                 await self._news.wait()
 
     async def enrol_node(self, node: NodeId, key: bytes) -> UUID:

@@ -1,6 +1,6 @@
 """A call to the model that is paid for: reserved, made, settled, whatever happens in between.
 
-    hold the most that the next try can cost ──> try ──> … again, if it broke ──> settle what was used
+    reserve the most that the next try can cost ──> try ──> … again, if it broke ──> settle what was used
 
 Nothing is sent before the budget of the day covers it. When a reader leaves, a stream breaks or the node
 stops, the call is settled by what is known of its use. What a node that dies had reserved expires, and then
@@ -118,7 +118,7 @@ class PaidModel:
         call) are raised there, not here.
         """
         reservation = self._new_reservation(what.model, who)
-        reservation.begin_hold(what)
+        reservation.begin_reservation(what)
         return replace(who, reservation=reservation)
 
     def release(self, who: Payer) -> None:
@@ -170,7 +170,7 @@ class PaidModel:
         for payer in payers:
             if payer.reservation is not None:
                 with self._explain_refusal(payer):
-                    await payer.reservation.await_hold()
+                    await payer.reservation.await_reservation()
 
     async def load_day(self, character: CharacterId | None = None) -> budget.Day:
         """Load what is spent, reserved and left of this day, for the cluster or for one character."""
@@ -189,7 +189,7 @@ class PaidModel:
         The call of an accepted message waits however long. Other calls are refused if too many wait.
         """
         reservation = who.reservation or self._new_reservation(call.model, who)
-        meter = UsageMeter(partial(reservation.hold_for_try, call))
+        meter = UsageMeter(partial(reservation.reserve_for_try, call))
         try:
             with self._explain_refusal(who):
                 async with self._calls.take_slot(who.owner, patient=who.conversation is not None) as slot:

@@ -35,47 +35,47 @@ class CallReservation:
         self._ahead: tuple[Call | CallSize, CallSize, asyncio.Task[None]] | None = None
         """What was reserved before the call was made: for what, its size, and the task that reserves it."""
 
-    def begin_hold(self, what: Call | CallSize) -> None:
+    def begin_reservation(self, what: Call | CallSize) -> None:
         """Begin to reserve for the first try of a call, or of a call of about this size."""
         self._begun = True
         size = price.measure_call(what) if isinstance(what, Call) else what
         reserving = asyncio.create_task(
-            self._queue.hold_amount(self._wanted, self._upper_bound(size)), name="reserve"
+            self._queue.reserve_amount(self._wanted, self._upper_bound(size)), name="reserve"
         )
         reserving.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._ahead = what, size, reserving
 
-    async def hold_for_try(self, call: Call, used: TokenUsage) -> None:
+    async def reserve_for_try(self, call: Call, used: TokenUsage) -> None:
         """Reserve what was used so far and the most that the next try can cost."""
         self._begun = True
-        size, ahead = await self._finish_hold(call)
+        size, ahead = await self._finish_reservation(call)
         if self._most is None:
             self._most = self._upper_bound(size or price.measure_call(call))
             if self._most <= ahead:
                 return
             try:
-                await self._queue.hold_amount(self._wanted, self._most)
+                await self._queue.reserve_amount(self._wanted, self._most)
             except errors.BudgetSpent:
                 # The estimate is too high rather than too low. Count exactly before the call is refused.
                 exact = CallSize(call.model, await self._client.count_tokens(call), call.max_tokens)
                 self._most = self._upper_bound(exact)
             else:
                 return
-        await self._queue.hold_amount(self._wanted, price.cost_of_usage(self._price, used) + self._most)
+        await self._queue.reserve_amount(self._wanted, price.cost_of_usage(self._price, used) + self._most)
 
-    async def await_hold(self) -> None:
-        """Wait until what `begin_hold` began is reserved; refuse if the budget does not cover it."""
+    async def await_reservation(self) -> None:
+        """Wait until what `begin_reservation` began is reserved; refuse if the budget does not cover it."""
         if self._ahead is not None:
             await self._ahead[2]
 
-    async def _finish_hold(self, call: Call) -> tuple[CallSize | None, int]:
+    async def _finish_reservation(self, call: Call) -> tuple[CallSize | None, int]:
         """Return the size of the call if it is known, and the amount reserved ahead, 0 if it failed."""
         if self._ahead is None:
             return None, 0
         (what, size, reserving), self._ahead = self._ahead, None
         try:
             await reserving
-        except errors.CCNError:  # `hold_for_try` reserves again, and raises what goes wrong then
+        except errors.CCNError:  # `reserve_for_try` reserves again, and raises what goes wrong then
             return None, 0
         return size if what is call else None, self._upper_bound(size)
 

@@ -29,7 +29,7 @@ from ccn.store.schema.schema_files import Migration
 
 _LOCK = 0x63636E0001
 _LOCK_WAIT_S = 120.0
-_LOOK_S = 0.1
+_LOCK_POLL_S = 0.1
 _CONNECT_WAIT_S = 10
 _OLDEST_SERVER = 16
 
@@ -197,7 +197,7 @@ async def _wait_for_lock(connection: Connection, attempt: str) -> None:
             raise errors.DatabaseUnavailable(
                 f"somebody else has been changing the schema for {_LOCK_WAIT_S:g} s"
             )
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_LOCK_POLL_S)
 
 
 @asynccontextmanager

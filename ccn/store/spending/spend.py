@@ -19,7 +19,7 @@ from ccn.store.connection.calls import call_by_name
 from ccn.store.connection.pool import Pool, Record
 
 HELD_FOR = timedelta(hours=4)
-"""Longer than any call takes with all its tries: what is still held then belongs to nobody."""
+"""Longer than any call takes with all its tries: what is still reserved then belongs to nobody."""
 KEPT_FOR = timedelta(days=7)
 
 USAGE_LIMIT = 1_000
@@ -31,7 +31,7 @@ CLUSTER = "cluster"
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a call wants held for it; limits in microdollars, None where there are none."""
+    """What a call wants reserved for it; limits in microdollars, None where there are none."""
 
     id: UUID
     day: date
@@ -91,7 +91,7 @@ class UsageFilter:
 async def change_reservations(
     pool: Pool, ended: Sequence[EndedReservation], wanted: Sequence[tuple[Reservation, int]]
 ) -> Collection[UUID]:
-    """Count and free what has ended, and hold what is wanted: all of it, or none if it does not fit.
+    """Count and free what has ended, and reserve what is wanted: all of it, or none if it does not fit.
 
     The answer names the reservations that ended by this: each ends once.
     """
@@ -127,7 +127,7 @@ def change_arguments(
 
 
 async def expire_held(pool: Pool, now: datetime) -> int:
-    """Count what has been held for too long as spent: whoever held it does not come back."""
+    """Count what has been reserved for too long as spent: whoever reserved it does not come back."""
     return len(await pool.rows(_EXPIRE, now - HELD_FOR))
 
 
@@ -137,7 +137,7 @@ async def forget_ended(pool: Pool, now: datetime) -> int:
 
 
 async def day_total(pool: Pool, day: date, scope: str = CLUSTER, limit: int | None = None) -> budget.Day:
-    """Load what is spent and held of one day's budget."""
+    """Load what is spent and reserved of one day's budget."""
     row = await pool.row("SELECT spent, held FROM spend_days WHERE day = $1 AND scope = $2", day, scope)
     return budget.Day(limit) if row is None else budget.Day(limit, row["spent"], row["held"])
 

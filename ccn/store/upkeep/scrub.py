@@ -24,7 +24,7 @@ from ccn.store.connection.pool import Connection
 TABLES = ("messages", "message_documents", "turn_events", "turns", "conversations")
 """The tables that hold what a redaction takes out."""
 PATIENCE_S = 60.0
-_LOOK_S = 0.1
+_TRANSACTIONS_POLL_S = 0.1
 _SEGMENTS = 1_000
 """Most log switches, each of which fills a segment. A log keeps fewer segments ahead."""
 _KEPT = 5
@@ -81,7 +81,7 @@ async def _wait_for_older(connection: Connection, patience_s: float) -> None:
     while (others := await connection.fetchval(_OLDER, now)) is not None:
         if clock() > until:
             raise errors.Conflict(f"older transactions are open ({others}): end them, then try again")
-        await asyncio.sleep(_LOOK_S)
+        await asyncio.sleep(_TRANSACTIONS_POLL_S)
 
 
 async def _rewrite_statistics(connection: Connection, patience_s: float) -> list[str]:

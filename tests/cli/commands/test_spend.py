@@ -35,11 +35,11 @@ async def _spent(database: settings.DatabaseSettings, today: date) -> None:
             owner = eve if character == BOB else None
             at = datetime.now(UTC)
             wanted = spend.Reservation(uuid4(), day, at, character, here, "model-1", owner=owner)
-            await reservations.hold_amount(connections, wanted, cost)
+            await reservations.reserve_amount(connections, wanted, cost)
             assert await reservations.settle_reservation(
                 connections, wanted.id, TokenUsage(10, 5, 100, 20), cost
             )
-        await reservations.hold_amount(
+        await reservations.reserve_amount(
             connections, spend.Reservation(uuid4(), today, datetime.now(UTC), ADA, HERE, "model-1"), 3
         )
 

@@ -85,7 +85,7 @@ async def test_rounds_are_told_once_each_and_from_where_one_was(
         while not reading.done():  # the first watcher may begin as late as it likes
             height += 1
             await fail_a_round(here, term, height)
-            await asyncio.wait({reading}, timeout=2 * cluster.LOOK_S)
+            await asyncio.wait({reading}, timeout=2 * cluster.ROUND_POLL_S)
         assert 2 <= (await reading).height <= height
         second = await anext(every)
         assert (second.index, second.height) == (3, 2)

@@ -131,7 +131,9 @@ async def test_one_user_at_every_limit_keeps_another_from_nothing(
         assert {*busy.refused} == {"rate_limit_error", "too_many_instances", "too_many_conversations"}
         await everything(quiet)
 
-        await reservations.hold_amount(busy.http.node.pool, await allowance(busy, sessions[0]), 10_000_000)
+        await reservations.reserve_amount(
+            busy.http.node.pool, await allowance(busy, sessions[0]), 10_000_000
+        )
         while "too_many_requests" not in busy.refused:
             await busy.asks("GET", "/api/v1/conversations")
         over_http = busy.refused["too_many_requests"]

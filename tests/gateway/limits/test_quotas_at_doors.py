@@ -110,7 +110,7 @@ async def test_an_allowance_that_is_spent_is_told_at_once_and_nothing_begins_tha
             rest = spend.Reservation(
                 uuid4(), today, datetime.now(UTC), node_world.ADA, None, "any", owner=owner
             )
-            await reservations.hold_amount(door.node.pool, rest, 600_000)
+            await reservations.reserve_amount(door.node.pool, rest, 600_000)
             full = await user.post(START, json=ADA)
             assert (full.status_code, full.json()["code"]) == (429, "allowance_spent")
             assert "CCN_LIMITS_DAILY_DOLLARS" in full.json()["detail"]

@@ -52,7 +52,7 @@ async def watched(
         peers.open_client(THREE, None) as known,
     ):
         await known.set_addresses(addresses)
-        watching = asyncio.create_task(leader_watch.watch_leader(known, coordination, rightful, look_s=0.1))
+        watching = asyncio.create_task(leader_watch.watch_leader(known, coordination, rightful, read_s=0.1))
         try:
             yield coordination
         finally:

@@ -83,7 +83,7 @@ class Party:
                 5.0,
                 settings.ClusterSettings(size=1, interval_s=0.5, protocol=2),
                 lambda: time.time_ns() // 1_000,
-                look_s=0.1,
+                register_read_s=0.1,
                 spoken=spoken,
             )
             door = PeerServer(PeerAnswers(member, lambda _: _nothing(), lambda _: _nothing()), shown)

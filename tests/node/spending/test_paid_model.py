@@ -312,7 +312,7 @@ async def test_a_model_without_a_price_is_not_asked(shop: Shop) -> None:
 async def test_what_a_dead_node_held_is_counted_by_the_errands_of_the_house(shop: Shop) -> None:
     async with shop.open() as paying:
         wanted = paying._describe_reservation(CALL.model, shop.payer)
-        await reservations.hold_amount(shop.pool, wanted, 60)
+        await reservations.reserve_amount(shop.pool, wanted, 60)
         assert await errands.expire_reservations(shop.pool, shop.now + timedelta(hours=1)) == 0
         assert await errands.expire_reservations(shop.pool, shop.now + timedelta(hours=5)) == 1
         assert (await paying.load_day()).spent == 60
@@ -396,7 +396,7 @@ async def test_whether_an_interview_can_be_paid_for_is_found_out_before_it_begin
     ada, eve = await shop.user(), await shop.user()
     mine, theirs = Payer(None, ADA, ada), Payer(None, ADA, eve)
     half_spent = spend.Reservation(uuid4(), shop.now.date(), shop.now, ADA, None, "model-1", owner=ada)
-    await reservations.hold_amount(shop.pool, half_spent, 6 * price.DOLLAR)
+    await reservations.reserve_amount(shop.pool, half_spent, 6 * price.DOLLAR)
     async with shop.open() as paying:
         assert await paying.is_short(mine)
         assert not await paying.is_short(theirs)

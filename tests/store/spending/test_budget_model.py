@@ -85,7 +85,7 @@ async def _reserve(store: Store, reservation: UUID, day: date, amount: int) -> b
     """Whether the amount fitted into what was left of the day."""
     wanted = Reservation(reservation, day, store.clock.now, CharacterId("ada"), None, "model-1", LIMIT)
     try:
-        await reservations.hold_amount(store.pool, wanted, amount)
+        await reservations.reserve_amount(store.pool, wanted, amount)
     except errors.BudgetSpent:
         return False
     return True

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 async def test_what_is_held_is_settled_by_what_was_used(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     assert await standing(shared, one) == (0, 60)
     assert await used(shared, one.conversation) == NOTHING
     assert await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1, 2, 3, 4), 10)
@@ -39,19 +39,19 @@ async def test_what_is_held_is_settled_by_what_was_used(shared: Store) -> None:
 
 async def test_nothing_is_settled_twice(shared: Store) -> None:
     one = await wanted(shared)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     assert await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1), 10)
     assert not await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1), 10)
     assert not await reservations.release_reservation(shared.pool, one.id)
     assert not await reservations.settle_reservation(shared.pool, uuid4(), TokenUsage(1), 10)
     with pytest.raises(errors.TransitionRefused):
-        await reservations.hold_amount(shared.pool, one, 70)
+        await reservations.reserve_amount(shared.pool, one, 70)
     assert await standing(shared, one) == (10, 0)
 
 
 async def test_a_call_that_was_never_made_leaves_no_trace_in_the_sums(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     assert await reservations.release_reservation(shared.pool, one.id)
     assert await standing(shared, one) == (0, 0)
     assert await used(shared, one.conversation) == NOTHING
@@ -59,42 +59,44 @@ async def test_a_call_that_was_never_made_leaves_no_trace_in_the_sums(shared: St
 
 async def test_what_does_not_fit_is_refused_by_the_name_of_its_setting(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     with pytest.raises(errors.BudgetSpent, match=r"CCN_CLAUDE_DAILY_BUDGET_DOLLARS leaves \$0\.000040 of"):
-        await reservations.hold_amount(shared.pool, again(one), 41)
+        await reservations.reserve_amount(shared.pool, again(one), 41)
     poor = replace(again(one), character_limit=99)
     with pytest.raises(errors.BudgetSpent, match="CCN_CLAUDE_CHARACTER_BUDGET_DOLLARS"):
-        await reservations.hold_amount(shared.pool, poor, 40)
-    await reservations.hold_amount(shared.pool, again(one), 40)
+        await reservations.reserve_amount(shared.pool, poor, 40)
+    await reservations.reserve_amount(shared.pool, again(one), 40)
     assert await standing(shared, one) == (0, 100)
 
 
 async def test_a_call_that_is_made_again_holds_more_if_that_fits(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await reservations.hold_amount(shared.pool, one, 40)
-    await reservations.hold_amount(shared.pool, one, 90)
-    await reservations.hold_amount(shared.pool, one, 50)
+    await reservations.reserve_amount(shared.pool, one, 40)
+    await reservations.reserve_amount(shared.pool, one, 90)
+    await reservations.reserve_amount(shared.pool, one, 50)
     assert await standing(shared, one) == (0, 90)
     with pytest.raises(errors.BudgetSpent):
-        await reservations.hold_amount(shared.pool, one, 101)
+        await reservations.reserve_amount(shared.pool, one, 101)
     assert await standing(shared, one) == (0, 90)
 
 
 async def test_what_a_call_did_cost_is_charged_even_beyond_the_limit(shared: Store) -> None:
     one = await wanted(shared, 100)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     await reservations.settle_reservation(shared.pool, one.id, TokenUsage(1), 130)
     assert await standing(shared, one) == (130, 0)
     with pytest.raises(errors.BudgetSpent, match=r"leaves \$0\.000000"):
-        await reservations.hold_amount(shared.pool, again(one), 1)
+        await reservations.reserve_amount(shared.pool, again(one), 1)
 
 
 async def test_what_a_dead_node_held_is_spent_until_it_turns_out_to_be_slow(store: Store) -> None:
     dead, slow, young = await wanted(store, 1000), await wanted(store), await wanted(store)
     slow, young = replace(slow, day=dead.day), replace(young, day=dead.day)
-    await reservations.hold_amount(store.pool, dead, 60)
-    await reservations.hold_amount(store.pool, slow, 30)
-    await reservations.hold_amount(store.pool, replace(young, at=store.clock.now + timedelta(hours=3)), 5)
+    await reservations.reserve_amount(store.pool, dead, 60)
+    await reservations.reserve_amount(store.pool, slow, 30)
+    await reservations.reserve_amount(
+        store.pool, replace(young, at=store.clock.now + timedelta(hours=3)), 5
+    )
     assert await spend.expire_held(store.pool, store.clock.now + spend.HELD_FOR) == 0
     assert await spend.expire_held(store.pool, store.clock.forward(hours=4, seconds=1)) == 2
     assert await standing(store, dead) == (90, 5)
@@ -111,7 +113,7 @@ async def test_a_call_may_be_held_for_while_its_conversation_is_begun_or_fails_t
     begun = await wanted(store)
     never = replace(again(begun), conversation=ConversationId(uuid4()))
     for one in (begun, never):
-        await reservations.hold_amount(store.pool, one, 60)
+        await reservations.reserve_amount(store.pool, one, 60)
     assert await spend.expire_held(store.pool, store.clock.forward(hours=5)) == 2
     assert await standing(store, begun) == (120, 0)
     assert (
@@ -124,8 +126,8 @@ async def test_a_call_may_be_held_for_while_its_conversation_is_begun_or_fails_t
 
 async def test_old_reservations_are_forgotten_and_their_sums_are_not(store: Store) -> None:
     over, held = await wanted(store), await wanted(store)
-    await reservations.hold_amount(store.pool, over, 60)
-    await reservations.hold_amount(store.pool, held, 60)
+    await reservations.reserve_amount(store.pool, over, 60)
+    await reservations.reserve_amount(store.pool, held, 60)
     await reservations.settle_reservation(store.pool, over.id, TokenUsage(1), 10)
     assert await spend.forget_ended(store.pool, store.clock.forward(days=8)) == 1
     assert await standing(store, over) == (10, 0)
@@ -138,7 +140,7 @@ async def test_totals_are_told_by_conversation_character_and_day(store: Store) -
     first = await wanted(store, day=date(2026, 1, 5))
     second = replace(await wanted(store), day=date(2026, 1, 6), model="model-2")
     for one, cost in ((first, 10), (again(first), 5), (second, 3)):
-        await reservations.hold_amount(store.pool, one, 60)
+        await reservations.reserve_amount(store.pool, one, 60)
         await reservations.settle_reservation(store.pool, one.id, TokenUsage(cost), cost)
     assert await used(store, first.conversation) == UsageTotal(2, TokenUsage(15), 15)
     of_ada = await spend.list_usage(store.pool, first.day, second.day, spend.UsageFilter(character=ADA))
@@ -154,7 +156,7 @@ async def test_nodes_that_race_for_the_last_cent_never_hold_more_than_there_is(s
             one = await wanted(shared, 100)
             tries = [(connections, again(one)) for connections in (shared.pool, other) for _ in range(6)]
             outcomes = await asyncio.gather(
-                *[reservations.hold_amount(connections, each, 30) for connections, each in tries],
+                *[reservations.reserve_amount(connections, each, 30) for connections, each in tries],
                 return_exceptions=True,
             )
             assert outcomes.count(None) == 3
@@ -180,7 +182,7 @@ async def test_the_day_is_the_sum_of_its_reservations_whatever_two_nodes_do_at_o
 
 async def _live(connections: pool.Pool, one: Reservation, amount: int, end: int) -> tuple[str, int]:
     try:
-        await reservations.hold_amount(connections, one, amount)
+        await reservations.reserve_amount(connections, one, amount)
     except errors.BudgetSpent:
         return "refused", 0
     if end == 0:
@@ -197,11 +199,11 @@ async def test_a_user_has_an_allowance_of_a_day_that_nobody_else_is_refused_for(
     one = replace(await wanted(shared), owner=ada, owner_limit=100)
     other = replace(again(one), owner=eve)
     stateless = replace(again(one), conversation=None)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     with pytest.raises(errors.AllowanceSpent, match=r"CCN_LIMITS_DAILY_DOLLARS leaves \$0\.000040 of"):
-        await reservations.hold_amount(shared.pool, again(stateless), 41)
-    await reservations.hold_amount(shared.pool, stateless, 40)
-    await reservations.hold_amount(shared.pool, other, 100)
+        await reservations.reserve_amount(shared.pool, again(stateless), 41)
+    await reservations.reserve_amount(shared.pool, stateless, 40)
+    await reservations.reserve_amount(shared.pool, other, 100)
     assert await standing(shared, one, spend.scope_of_user(ada)) == (0, 100)
     assert await reservations.settle_reservation(shared.pool, stateless.id, TokenUsage(1), 30)
     assert await reservations.settle_reservation(shared.pool, one.id, TokenUsage(2), 5)
@@ -217,7 +219,7 @@ async def test_what_is_listed_can_be_split_by_user_and_be_one_user_s_only(shared
     one = replace(await wanted(shared, day=day), owner=ada)
     calls = [one, again(one), replace(again(one), conversation=None), replace(again(one), owner=eve)]
     for cost, each in enumerate([*calls, replace(again(one), owner=None)], 1):
-        await reservations.hold_amount(shared.pool, each, 60)
+        await reservations.reserve_amount(shared.pool, each, 60)
         await reservations.settle_reservation(shared.pool, each.id, TokenUsage(1), cost)
 
     async def listed(which: spend.UsageFilter) -> list[tuple[str | None, ConversationId | None, int]]:
@@ -239,9 +241,9 @@ async def test_nodes_that_race_for_a_user_s_last_cent_never_hold_more_than_that(
         tills = [ReservationQueue(connections) for connections in (shared.pool, other)]
         for _ in range(5):
             one = replace(await wanted(shared), owner=ada, owner_limit=100)
-            mine = [till.hold_amount(again(one), 30) for till in tills for _ in range(6)]
+            mine = [till.reserve_amount(again(one), 30) for till in tills for _ in range(6)]
             theirs = [
-                till.hold_amount(replace(again(one), owner=eve), 10) for till in tills for _ in range(4)
+                till.reserve_amount(replace(again(one), owner=eve), 10) for till in tills for _ in range(4)
             ]
             outcomes = await asyncio.gather(*mine, *theirs, return_exceptions=True)
             assert outcomes.count(None) == 3 + 8
@@ -253,10 +255,10 @@ async def test_nodes_that_race_for_a_user_s_last_cent_never_hold_more_than_that(
 async def test_the_sums_survive_a_restart(shared: Store) -> None:
     one = await wanted(shared, 100)
     async with pool.open(shared.database, "before") as before:
-        await reservations.hold_amount(before, one, 60)
+        await reservations.reserve_amount(before, one, 60)
     async with pool.open(shared.database, "after") as after:
         with pytest.raises(errors.BudgetSpent):
-            await reservations.hold_amount(after, again(one), 41)
+            await reservations.reserve_amount(after, again(one), 41)
         assert await reservations.settle_reservation(after, one.id, TokenUsage(1), 10)
 
 
@@ -274,7 +276,7 @@ async def test_the_database_refuses_what_would_make_the_sums_wrong(
     shared: Store, direct: asyncpg.Connection[asyncpg.Record], sql: str, state: str
 ) -> None:
     one = await wanted(shared)
-    await reservations.hold_amount(shared.pool, one, 60)
+    await reservations.reserve_amount(shared.pool, one, 60)
     with pytest.raises(asyncpg.PostgresError) as refused:
         await direct.execute(sql, _id(one))
     assert refused.value.sqlstate == state

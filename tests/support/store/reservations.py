@@ -1,4 +1,4 @@
-"""Single reservations: what the till of a node does for many calls at once, for tests that want one."""
+"""Single reservations: what the queue of a node does for many calls at once, for tests that want one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ccn.store.spending import spend
 from ccn.store.spending.spend import EndedReservation, Reservation
 
 
-async def hold_amount(pool: Pool, reservation: Reservation, amount: int) -> None:
-    """Hold this amount for a call, or as much for one that held less; refused when it does not fit."""
+async def reserve_amount(pool: Pool, reservation: Reservation, amount: int) -> None:
+    """Reserve this amount for a call, or raise its reservation to it; refuse if it does not fit."""
     await spend.change_reservations(pool, [], [(reservation, amount)])
 
 

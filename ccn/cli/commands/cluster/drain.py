@@ -15,7 +15,7 @@ from ccn.cli.reach.source import Source
 from ccn.cli.reach.target import By
 from ccn.store.operators.drains import NodeLoad
 
-_LOOK_S = 0.25
+_LOAD_POLL_S = 0.25
 
 
 @add_options(ClusterOptions)
@@ -84,7 +84,7 @@ def _wait_until_empty(cluster: Source, node: str, wait_s: float, *, quiet: bool)
             last = sentence
         if load.empty or not load.draining or time.monotonic() >= until:
             return _load_to_fields(load)
-        time.sleep(_LOOK_S)
+        time.sleep(_LOAD_POLL_S)
 
 
 def _load_to_fields(load: NodeLoad) -> Fields:

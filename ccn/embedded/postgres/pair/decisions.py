@@ -24,7 +24,7 @@ from ccn.embedded.postgres.server import PostgresServer
 
 log = structlog.get_logger(__name__)
 
-_LOOK_S = 0.2
+_SERVERS_POLL_S = 0.2
 _GONE_TIMEOUT_S = 10.0
 _IN_STEP_TIMEOUT_S = 10.0
 _BEHIND = 16 * 1024**2
@@ -34,7 +34,7 @@ async def govern_pair(pair: EmbeddedPair) -> None:
     """For as long as the pair runs: see what changed, and decide."""
     while True:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S):
+            async with asyncio.timeout(_SERVERS_POLL_S):
                 await pair.changed.wait()
         pair.changed.clear()
         try:

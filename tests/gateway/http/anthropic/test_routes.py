@@ -368,7 +368,7 @@ async def test_usage_of_no_conversation_is_counted_for_the_character(home: Door)
     before = await spend.list_usage(home.node.pool, now.date(), now.date(), of_ada)
     for _ in range(2):
         wanted = Reservation(uuid4(), now.date(), now, ADA, None, "m")
-        await reservations.hold_amount(home.node.pool, wanted, 10)
+        await reservations.reserve_amount(home.node.pool, wanted, 10)
         await reservations.settle_reservation(home.node.pool, wanted.id, TokenUsage(3, 2), 7)
     (after,) = await spend.list_usage(home.node.pool, now.date(), now.date(), of_ada)
     assert after.total.calls == sum(entry.total.calls for entry in before) + 2

@@ -67,7 +67,7 @@ async def _pay(
 ) -> None:
     at, ada = datetime.now(UTC), CharacterId("ada")
     wanted = spend.Reservation(uuid4(), day, at, ada, conversation, "claude-sonnet-5-5", owner=owner)
-    await reservations.hold_amount(pool, wanted, cost)
+    await reservations.reserve_amount(pool, wanted, cost)
     assert await reservations.settle_reservation(pool, wanted.id, TokenUsage(10, 5, 100, 20), cost)
 
 
