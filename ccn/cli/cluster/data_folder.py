@@ -1,13 +1,13 @@
-"""The folder of a local cluster: where it is, who holds it, and what lies there.
+"""The folder of a local cluster: where it is, who has locked it, and what lies there.
 
-    DATA/lock           held by the `ccn up` that runs on it; the kernel lets go when that process dies
+    DATA/lock           locked by the `ccn up` that runs on it; the kernel unlocks it when that process dies
          cluster.json   where everything listens, while it runs (0600: it holds the database's password)
          admin.key      an API key for commands on this machine (0600)
          logs/          one bounded file per node
          nodes/         what each node keeps for itself, and the certificates of all
          postgres/      the embedded database
 
-A temporary folder looks the same. Of one that is not where commands look first, a note tells them.
+A temporary folder looks the same. If a folder is not where commands look first, a note leads them to it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class NodeAt:
 
 @dataclass(frozen=True, slots=True)
 class AdminAt:
-    """Who may operate it; the password is told by the start that made it, and never again."""
+    """Who may operate it. The start that made the password shows it, and nothing shows it again."""
 
     user: str
     api_key: str = field(repr=False)
@@ -64,7 +64,7 @@ class ClusterAt:
     gateways: tuple[NodeAt, ...] = ()
 
     def as_json(self, **more: object) -> str:
-        """One line."""
+        """Return it as one line of JSON."""
         told = asdict(self) | more
         if not self.ca:
             del told["ca"]
@@ -75,35 +75,35 @@ class ClusterAt:
         return json.dumps(told, ensure_ascii=False)
 
     def without_password(self) -> ClusterAt:
-        """The same without what is told once."""
+        """Return the same without the password, which is shown once."""
         return replace(self, admin=replace(self.admin, password="")) if self.admin else self
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterFolder:
-    """A folder that this process holds."""
+    """A folder whose lock this process has."""
 
     data: Path
     temporary: bool = False
 
     @property
     def record(self) -> Path:
-        """cluster.json."""
+        """Return the path of cluster.json."""
         return self.data / local.RECORD
 
     @property
     def key(self) -> Path:
-        """admin.key."""
+        """Return the path of admin.key."""
         return self.data / "admin.key"
 
     @property
     def logs(self) -> Path:
-        """The logs of the nodes."""
+        """Return the folder with the logs of the nodes."""
         return self.data / "logs"
 
     @property
     def nodes(self) -> Path:
-        """What each node keeps for itself, and the authority that made their certificates."""
+        """Return the folder with what each node keeps for itself, and the nodes' authority."""
         return self.data / "nodes"
 
     def write_record(self, at: ClusterAt) -> None:
@@ -114,7 +114,7 @@ class ClusterFolder:
 
 @contextmanager
 def locked_folder(data: Path | None) -> Iterator[ClusterFolder]:
-    """Hold `data`, or the user's folder, for a cluster that is to stay."""
+    """Lock `data`, or the user's folder, for a cluster that is to stay."""
     scratch.sweep_folders(_TEMPORARY, Path(tempfile.gettempdir()))
     chosen = (data or local.default_folder()).expanduser().absolute()
     with folder.translate_refusals(chosen):
@@ -131,7 +131,7 @@ def locked_folder(data: Path | None) -> Iterator[ClusterFolder]:
 
 @contextmanager
 def temporary_folder() -> Iterator[ClusterFolder]:
-    """A folder that is removed at the end, or by the next start if this process is killed."""
+    """Make a folder that is removed at the end, or by the next start if this process is killed."""
     with scratch.scratch_folder(_TEMPORARY) as made:
         made.chmod(_folder_mode())
         locked = _try_lock(made)
@@ -144,7 +144,7 @@ def temporary_folder() -> Iterator[ClusterFolder]:
 
 @contextmanager
 def _leave_note(data: Path) -> Iterator[None]:
-    """Tell commands of a folder where they would not look; a home that cannot be written gets no note."""
+    """Tell commands of a folder where they would not look. A home that is read-only gets no note."""
     note = local.notes_folder() / hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     with suppress(OSError):
         if data != local.default_folder().absolute():
@@ -162,7 +162,7 @@ def _leave_note(data: Path) -> Iterator[None]:
 
 
 def _describe_holder(data: Path) -> str:
-    """Words about the cluster that holds `data`, from its record if it has one already."""
+    """Describe the cluster that has locked `data`, from its record if it has one already."""
     advice = "Use it, stop it first, or choose another folder with --data."
     try:
         found = json.loads((data / local.RECORD).read_text())
@@ -173,7 +173,7 @@ def _describe_holder(data: Path) -> str:
 
 
 def _try_lock(data: Path) -> int | None:
-    """The open lock of `data`, or None while somebody else holds it (whoever merely looks is quick)."""
+    """Lock `data` and return the open lock, or None while another process has it."""
     opened = os.open(data / local.LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     for attempt in range(_LOCK_ATTEMPTS):
         if attempt:
@@ -202,5 +202,5 @@ def _prepare_folder(place: ClusterFolder) -> ClusterFolder:
 
 
 def _folder_mode() -> int:
-    """Root hands the database to another account, which has to get through; it cannot look around."""
+    """Choose the mode. Root has another account run the database: it passes through and lists nothing."""
     return 0o700 if os.geteuid() else 0o711

@@ -1,4 +1,4 @@
-"""The database of a local cluster: one server, or two of which one takes over from the other.
+"""The database of a local cluster: one server, or two, of which one takes over from the other.
 
 Separate because everything else in `ccn up` sees one database with one URL, whichever it is.
 """
@@ -23,22 +23,22 @@ _IN_STEP_S = 30.0
 
 
 class ClusterDatabase(Protocol):
-    """As much of either as the cluster needs."""
+    """What the cluster needs of one server or of two."""
 
     @property
     def url(self) -> str:
-        """The address for its owner."""
+        """Return the address for its owner."""
 
     @property
     def version(self) -> str:
-        """Of PostgreSQL."""
+        """Return the version of PostgreSQL."""
 
     @property
     def node_password(self) -> str:
-        """Of the role that nodes have."""
+        """Return the password of the role that nodes have."""
 
     def url_of(self, role: str, password: str) -> str:
-        """The address for another role."""
+        """Return the address for another role."""
 
 
 @asynccontextmanager
@@ -50,7 +50,7 @@ async def run_database(
     *,
     with_standby: bool,
 ) -> AsyncIterator[ClusterDatabase]:
-    """Run it until the block ends. Without a standby it is the server that led last that runs."""
+    """Run the database until the block ends. Without a standby, the server that led last runs."""
     if not with_standby:
         data = record.find_primary_alone(where.data)
         alone = service.run_postgres(data, bin=bin_, ephemeral=where.temporary, on_event=report)
@@ -72,7 +72,7 @@ async def run_database(
 
 @dataclass(frozen=True, slots=True)
 class PairRoles:
-    """Who leads of the two servers on this machine."""
+    """Which of the two servers on this machine leads, and which follows."""
 
     primary: str
     standby: str
@@ -84,7 +84,7 @@ class PairRoles:
 
 
 def find_roles(data: Path | None, nodes: Sequence[str]) -> PairRoles | None:
-    """Who leads in the cluster that runs here with these nodes; None if it has one server."""
+    """Find which server leads in the cluster that runs here with these nodes; None if it has one server."""
     running = local.read_record(data)
     if running is None or [node["http"] for node in running["nodes"]] != list(nodes):
         return None

@@ -1,7 +1,8 @@
 """Which lines of the nodes a person is shown, so that what matters stays on the screen.
 
-The files keep every line. A block that sealed nothing is only counted, and told of once a minute; a warning
-that several nodes repeat, as when the database restarts, is shown once, and then how often it came again.
+The files keep every line. A block that sealed nothing is counted, and the count is shown once a minute. A
+warning that several nodes repeat, as when the database restarts, is shown once, then how often it came
+again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 BLOCKS_S = 60.0
-"""How often one is told that empty rounds go on."""
+"""How often people are told that empty rounds go on."""
 REPEATS_S = 10.0
 """For how long the same warning is counted and not shown."""
 _KEPT = 100
@@ -28,7 +29,7 @@ class _RepeatedWarning:
 
 
 class LogDigest:
-    """What was shown last, as far as it decides about the next line."""
+    """Decides from what was shown last whether the next line is shown."""
 
     def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet, self._clock = quiet, clock
@@ -36,7 +37,7 @@ class LogDigest:
         self._blocks, self._blocks_since = 0, clock()
 
     def is_worth_showing(self, name: str, event: Mapping[str, object]) -> bool:
-        """Whether this line is shown."""
+        """Return whether this line is shown."""
         level, what = str(event.get("level", "info")), str(event.get("event", ""))
         if what == "block committed" and event.get("leaves") == 0:
             self._blocks += 1
@@ -52,7 +53,7 @@ class LogDigest:
         return True
 
     def due_lines(self) -> Iterator[str]:
-        """What is to be said of lines that were not shown, now that some time has gone by."""
+        """Return what to say of lines that were not shown, once enough time has passed."""
         now = self._clock()
         for what, each in list(self._repeated.items()):
             if now - each.since >= REPEATS_S:

@@ -26,7 +26,7 @@ _PURPOSE = "ccn up"
 
 
 async def ensure_admin(database_url: str, kept: Path) -> AdminAt | None:
-    """Who may operate the cluster; None where an operator has disabled or renamed that account."""
+    """Make sure that there is an admin. Return None if an operator has disabled or renamed that account."""
     async with pool.open(settings.DatabaseSettings.from_url(database_url), "ccn up") as connections:
         found, password = await _find_or_add_admin(connections)
         if found is None or found.disabled_at is not None:
@@ -35,7 +35,7 @@ async def ensure_admin(database_url: str, kept: Path) -> AdminAt | None:
 
 
 async def _find_or_add_admin(connections: Pool) -> tuple[User | None, str]:
-    """The admin, and its password if it was made just now."""
+    """Find the admin or add it. Return its password too if it was made just now."""
     if (login := await users.find_login(connections, NAME)) is not None:
         return login.user, ""
     password = passwords.generate_password()
@@ -45,7 +45,7 @@ async def _find_or_add_admin(connections: Pool) -> tuple[User | None, str]:
 
 
 async def _ensure_key(connections: Pool, admin: User, kept: Path) -> str:
-    """The key in the file while it stands, else a new one: whoever starts the cluster may have one."""
+    """Return the key in the file while it is valid, else a new one."""
     key = await asyncio.to_thread(_read_key, kept)
     found = await stored_keys.find_key(connections, credentials.hash_secret(key))
     if found is not None and found.user == admin.id and found.is_valid(datetime.now(UTC)):

@@ -2,12 +2,11 @@
 
 Importing its libraries is most of a node's start: three nodes do it three times, and one that died does it
 again while its cluster waits. A forked node begins at once, and shares the memory that libraries take. The
-nursery does nothing else: it opens no file and no connection, so there is nothing that two nodes could
-share and should not.
+server does nothing else: it opens no file and no connection, so two nodes share nothing by accident.
 
-It is the parent of what it forks. It dies with whoever opened it, and the kernel ends its children with it,
-as `ccn.embedded.child` has it. That takes Linux: elsewhere, and whenever the nursery cannot be had, each
-program is started on its own.
+The server is the parent of what it forks. It dies with the process that opened it, and the kernel ends its
+children with it (`ccn.embedded.child`). That needs Linux. Elsewhere, and whenever the server cannot be
+started, each program is started on its own.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ _PR_SET_NAME = 15
 
 
 class ForkServer:
-    """Starts `ccn` with any arguments."""
+    """Starts `ccn` with any arguments, by a fork of a process that has imported it."""
 
     def __init__(self, process: Child | None, line: socket.socket | None) -> None:
         self._process, self._socket = process, line
         self._imported = False
 
     async def wait_until_imported(self) -> None:
-        """Wait until it has imported everything, so that no start has to."""
+        """Wait until the server has imported everything, so that no start has to."""
         if self._socket is None:
             return
         self._socket.setblocking(False)
@@ -61,7 +60,7 @@ class ForkServer:
             self._give_up()
 
     def start_child(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Child:
-        """One without input, whose output is to be read as `lines`; top and pstree show its name."""
+        """Start a process without input whose output is read as `lines`. top and pstree show its name."""
         output, write = os.pipe()
         nothing = os.open(os.devnull, os.O_RDONLY)
         try:
@@ -78,7 +77,7 @@ class ForkServer:
     def fork_process(
         self, name: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path, streams: Streams
     ) -> ForkedProcess | None:
-        """One with these standard streams; None if there is no nursery, or none any more."""
+        """Fork a process with these standard streams, or return None if no server runs."""
         if self._socket is None:
             return None
         asked = json.dumps([name, list(arguments), dict(env), str(cwd)]).encode()
@@ -101,14 +100,14 @@ class ForkServer:
         return None
 
     def _give_up(self) -> None:
-        """Do without it. One that answers too late is ended, and with it whatever it forked meanwhile."""
+        """Do without the server. If it answers too late, end it, and with it what it forked meanwhile."""
         self._socket = None
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
 
 
 class ForkedProcess:
-    """What the nursery forked, with as much of `subprocess.Popen` as a `Child` needs."""
+    """A process that the server forked, with as much of `subprocess.Popen` as a `Child` needs."""
 
     def __init__(self, pid: int, told: int) -> None:
         self.pid, self._told = pid, told
@@ -117,7 +116,7 @@ class ForkedProcess:
         os.set_blocking(told, False)
 
     def poll(self) -> int | None:
-        """How it ended, which the nursery tells; as the nursery itself did, if that ended first."""
+        """Return how the process ended, as the server tells; if the server ended first, how that ended."""
         if self.returncode is None:
             with suppress(BlockingIOError):
                 self.returncode = int(os.read(self._told, 64) or -signal.SIGKILL)
@@ -125,7 +124,7 @@ class ForkedProcess:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Block until it has ended."""
+        """Block until the process has ended."""
         if self.poll() is None:
             told = select.poll()
             told.register(self._told, select.POLLIN)
@@ -135,26 +134,26 @@ class ForkedProcess:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send the process a signal, unless it has ended."""
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it now."""
+        """End the process now."""
         self.send_signal(signal.SIGKILL)
 
 
 @asynccontextmanager
 async def start_fork_server() -> AsyncIterator[ForkServer]:
-    """A nursery that has begun to import; what it forked is to have ended when the block ends."""
+    """Start a server, which begins to import. What it forks has to end before the block does."""
     if sys.platform != "linux":
         yield ForkServer(None, None)
         return
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         with theirs:
-            # Read when gRPC is imported: there is nothing of it yet to look after when the nursery forks.
+            # gRPC reads it when it is imported. Nothing of gRPC runs yet when the server forks.
             environ = settings.child_environment({"GRPC_ENABLE_FORK_SUPPORT": "false"})
             process = child.start(PROGRAM, stdin=theirs.fileno(), output=Path(os.devnull), env=environ)
         try:
@@ -164,8 +163,8 @@ async def start_fork_server() -> AsyncIterator[ForkServer]:
 
 
 def main() -> None:
-    """Import what nodes are made of, and serve forks of it."""
-    gc.disable()  # it would look through a growing heap of which all is kept, for a seventh of the time
+    """Import what nodes are made of, then serve forks of it."""
+    gc.disable()  # collections would search a growing heap, of which all is kept, a seventh of the time
     from ccn import cli  # noqa: PLC0415 - the point: imported here, and in no child any more
     from ccn.service import lifetime  # noqa: F401, PLC0415
 
@@ -177,7 +176,7 @@ def main() -> None:
 
 
 def serve_forks(asks: socket.socket, be_command: Callable[[], object]) -> NoReturn:
-    """Serve forks until nobody is left to ask, and end; in what is forked, be `ccn` with its arguments."""
+    """Serve forks until nobody is left to ask. In a forked process, run `ccn` with its arguments."""
     asks.send(b"ready")
     arguments = _fork_for_asks(asks)
     if arguments is not None:
@@ -190,7 +189,7 @@ def serve_forks(asks: socket.socket, be_command: Callable[[], object]) -> NoRetu
 
 
 def _exit_now(code: str | int | None) -> NoReturn:
-    """End here: Python would take apart, and so copy, every page that is shared, which takes a while."""
+    """End at once: Python would first free, and so copy, every shared page, which takes a while."""
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     if isinstance(code, str):
@@ -200,7 +199,7 @@ def _exit_now(code: str | int | None) -> NoReturn:
 
 
 def _fork_for_asks(asks: socket.socket) -> list[str] | None:
-    """Fork for each message, and tell of each end; in a child, its arguments."""
+    """Fork for each message, and report each end. In a child, return its arguments."""
     itself, running = os.getpid(), dict[int, int]()
     ends, wakes = socket.socketpair()
     for each in (ends, wakes):
@@ -229,13 +228,13 @@ def _fork_for_asks(asks: socket.socket) -> list[str] | None:
 
 
 def _become_child(message: bytes, streams: Sequence[int], others: Iterable[int], parent: int) -> list[str]:
-    """Become a process of its own, in a session of its own, tied to the nursery's life."""
+    """Make this process its own session, which ends with the server."""
     name, arguments, environ, cwd = json.loads(message)
     os.setsid()
     prctl = ctypes.CDLL(None).prctl
     prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above, and nobody will send the signal
+    if os.getppid() != parent:  # it died before the kernel was asked to signal
         os._exit(1)
     for number, fd in enumerate(streams[:3]):
         os.dup2(fd, number)
@@ -252,6 +251,6 @@ def _reap_children(running: dict[int, int]) -> None:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             pid, status = ended
             tell = running.pop(pid)
-            with suppress(BrokenPipeError):  # nobody wants to know any more
+            with suppress(BrokenPipeError):  # the reader is gone
                 os.write(tell, str(os.waitstatus_to_exitcode(status)).encode())
             os.close(tell)

@@ -28,11 +28,11 @@ class LocalGateways:
 
     @property
     def names(self) -> list[str]:
-        """What they are called."""
+        """Return the names of the gateways."""
         return [f"gateway-{number}" for number in range(1, self.count + 1)]
 
     def list_passwords(self) -> Mapping[str, str]:
-        """The roles that may log in for them."""
+        """Return the database roles of the gateways with their passwords."""
         return {roles.GATEWAY: self.password} if self.count else {}
 
     def plan_processes(
@@ -44,7 +44,7 @@ class LocalGateways:
         *,
         tls: bool = False,
     ) -> list[nodes.NodeProcess]:
-        """What each of them is given: its ports, its certificate, and a role that only reads."""
+        """Plan each gateway: its ports, its certificate, and a role that only reads."""
         given = self.equip(folder, link_certificates.ALWAYS)
         common = {
             **cluster,
@@ -65,7 +65,7 @@ class LocalGateways:
     def equip(
         self, folder: Path, lasting: timedelta
     ) -> Mapping[NodeId, gateway_credentials.GatewayCredentials]:
-        """Certificates that last."""
+        """Give the gateways certificates that last."""
         if not self.count:
             return {}
         names = [NodeId(name) for name in self.names]

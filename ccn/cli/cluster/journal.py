@@ -1,7 +1,7 @@
-"""What the processes of a local cluster say: to a bounded file each and, with a name in front, to people.
+"""What the processes of a local cluster write: to a bounded file each and, with a name in front, to people.
 
-A node writes JSON (`ccn up` asks it to); a line that is none, such as the interpreter's own last words,
-is shown as it is.
+A node writes JSON, because `ccn up` asks it to. A line that is not JSON, such as the interpreter's own last
+words, is shown as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLAIN = "\x1b[0m"
 
 
 class ProcessJournal:
-    """The lines of all processes; `say` gets each of them ready to show."""
+    """The lines of all processes. `say` gets each of them ready to show."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ProcessJournal:
         self._names: dict[str, str] = {}
 
     def add_line(self, name: str, text: str) -> None:
-        """A process wrote a line."""
+        """Add a line that a process wrote."""
         if name not in self._files:
             self._files[name] = BoundedLog(self._folder / f"{name}.log")
             self._last[name] = deque(maxlen=_LAST)
@@ -63,16 +63,16 @@ class ProcessJournal:
             self._say(f"{'':{self._width}}  {more}")
 
     def add_note(self, name: str, level: str, event: str) -> None:
-        """Something happened to a process."""
+        """Add a line about something that happened to a process."""
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         self.add_line(name, json.dumps({"event": event, "level": level, "timestamp": now, "node": name}))
 
     def last_lines(self, name: str) -> str:
-        """The last lines of a process, for a message about its end."""
+        """Return the last lines of a process, for a message about its end."""
         return "\n".join(f"    {line}" for line in self._last.get(name, ()))
 
     def close(self) -> None:
-        """No more lines come."""
+        """Close the files: no more lines come."""
         for file in self._files.values():
             file.close()
 
@@ -101,7 +101,7 @@ def _line_to_json(name: str, text: str) -> str:
 
 
 class BoundedLog:
-    """A log that never grows beyond twice `LIMIT`: what is older goes aside, then away."""
+    """A log that never grows beyond twice `LIMIT`: older lines go to a second file, then away."""
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         self._path, self._limit = path, limit
@@ -117,7 +117,7 @@ class BoundedLog:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
 
     def close(self) -> None:
-        """Let go of the file; the next line opens it again."""
+        """Close the file. The next line opens it again."""
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):

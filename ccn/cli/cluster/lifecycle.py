@@ -70,7 +70,7 @@ OpenForkServer = Callable[[], AbstractAsyncContextManager[ForkServer]]
 
 
 def run_cluster(wish: UpOptions, open_fork_server: OpenForkServer = fork_server.start_fork_server) -> int:
-    """Start it, keep it running until a signal, stop it; the exit code."""
+    """Start a cluster, run it until a signal, and stop it. Return the exit code."""
     reading = settings.load_with_origins()
     with _open_screen(sys.stderr if wish.as_json else sys.stdout) as shown:
         for name in reading.ignored:
@@ -92,7 +92,7 @@ async def _run_until_signal(cluster: LocalCluster) -> int:
 
 
 class LocalCluster:
-    """One local cluster's life."""
+    """The life of one local cluster."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class LocalCluster:
         self._stopping_since: float | None = None
 
     async def run(self) -> None:
-        """Hold a folder and ports; start the services, the schema and the nodes; tell; wait."""
+        """Lock a folder and ports, start the services, the schema and the nodes, say so, and wait."""
         wish = self._wish
         with (
             data_folder.temporary_folder()
@@ -159,7 +159,7 @@ class LocalCluster:
                         await self._renew_certificates(where)
 
     async def _renew_certificates(self, where: data_folder.ClusterFolder) -> None:
-        """For as long as the cluster runs: its certificates are short, and its nodes read new ones."""
+        """Renew certificates for as long as the cluster runs. They end soon, and nodes read new ones."""
         while True:
             await asyncio.sleep(_RENEW_S)
             try:
@@ -172,7 +172,7 @@ class LocalCluster:
         self._gateways.equip(where.nodes, link_certificates.SOON)
 
     def stop(self, running: asyncio.Task[None]) -> None:
-        """Once: in order, within a deadline. Again: at once. What is late is left to the kernel."""
+        """Stop in order, within a deadline; if called again, stop at once. The kernel ends what is late."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._stopping_since is None:
@@ -219,7 +219,7 @@ class LocalCluster:
             yield database, coordination
 
     def _event_reporter(self, said: journal.ProcessJournal) -> Callable[[supervision.ChildEvent], None]:
-        """What happens to a service that nobody asked to stop or start."""
+        """Return what reports events of a service that nobody asked to stop or start."""
 
         def report_event(event: supervision.ChildEvent) -> None:
             match event:
@@ -264,13 +264,13 @@ class LocalCluster:
         return self._wish.tls or self._chosen.http.tls_certificate is not None
 
     def _own_environment(self, own: node_credentials.NodeCredentials) -> Mapping[str, str]:
-        """What a node alone is given: its keys, and for its doors a certificate if they are to have one."""
+        """Return what one node alone is given: its keys, and any certificate for its doors."""
         return {**own.to_environment(), **(own.to_door_environment() if self._wish.tls else {})}
 
     def _equip_nodes(
         self, where: data_folder.ClusterFolder, lasting: timedelta
     ) -> Mapping[NodeId, node_credentials.NodeCredentials]:
-        """What each node signs and shows, with certificates that last."""
+        """Give each node its keys, and certificates that last."""
         names = [NodeId(name) for name in _node_names(self._wish.nodes)]
         return node_credentials.prepare_nodes(
             where.nodes,
@@ -313,7 +313,7 @@ class LocalCluster:
         database: ClusterDatabase,
         model: Mapping[str, str],
     ) -> str:
-        """Say that it is ready, and return what people were told."""
+        """Say that the cluster is ready, and return what people were told."""
         self.was_ready = True
         took_s = time.monotonic() - self._began
         colour = sys.stdout is not None and lines.can_show_colours(sys.stdout)
@@ -338,7 +338,7 @@ def _open_screen(stream: object) -> Iterator[Screen]:
 
 @contextmanager
 def _handle_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """A lost terminal stops the cluster too, unless the user said otherwise (nohup)."""
+    """Handle signals. A lost terminal stops the cluster too, unless the user said otherwise (nohup)."""
     loop = asyncio.get_running_loop()
     heard = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -354,7 +354,7 @@ def _handle_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _repeat_on_enter(say: Callable[[], None]) -> Iterator[None]:
-    """Whoever sits at the terminal presses Enter to see again what has scrolled away."""
+    """Show again what has scrolled away when somebody presses Enter at the terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         yield
         return
@@ -377,7 +377,7 @@ def _repeat_on_enter(say: Callable[[], None]) -> Iterator[None]:
 async def _check_databases_record(
     where: data_folder.ClusterFolder, names: Sequence[str], database: ClusterDatabase
 ) -> None:
-    """Write nothing to a database that does not show what the nodes here have signed: it was put back."""
+    """Refuse a database that does not show what the nodes here have signed: an older copy was put back."""
     folders = {NodeId(name): where.nodes / name for name in names if (where.nodes / name).exists()}
     if folders:
         for node, folder in folders.items():
@@ -387,7 +387,7 @@ async def _check_databases_record(
 
 
 def _node_database_url(database: ClusterDatabase) -> str:
-    """The database as nodes and commands use it: as a role that owns nothing."""
+    """Return the database as nodes and commands use it: as a role that owns nothing."""
     return database.url_of(roles.NODE, database.node_password)
 
 

@@ -1,6 +1,6 @@
-"""Whether the model that somebody set for `ccn up` answers: asked once at the start, beside all else.
+"""Whether the model that somebody set for `ccn up` answers: asked once, while the cluster starts.
 
-A mistyped key, model or address is told then, not by the first conversation. Counting tokens is free.
+A mistyped key, model or address shows at the start, not in the first conversation. Counting tokens is free.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WITHIN_S = 10.0
 async def check_model_beside(
     claude: settings.ClaudeSettings, say: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Ask while the block runs, and say what came of it."""
+    """Ask the model while the block runs, and say what came of it."""
     task = asyncio.create_task(_say_outcome(claude, say), name="trying the model")
     try:
         yield
@@ -30,7 +30,7 @@ async def check_model_beside(
 
 
 async def check_model(claude: settings.ClaudeSettings) -> str:
-    """One sentence on what came of asking once."""
+    """Ask once, and return one sentence on what came of it."""
     from ccn.claude import client, retries  # noqa: PLC0415 - half of all imports, for a stand-in in vain
 
     once = retries.RetryDelays((), (), ())

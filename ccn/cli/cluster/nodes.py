@@ -41,7 +41,7 @@ class RunningNodes:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def kill_all(self) -> None:
-        """Give no node any more time: whoever stops one and is cancelled again kills it."""
+        """Kill all nodes now: cancelling a stop that is under way kills the process."""
         for task in self.tasks:
             task.cancel()
 
@@ -56,7 +56,7 @@ async def run_nodes(
 ) -> AsyncIterator[RunningNodes]:
     """Start all nodes, wait until each is ready, and keep them running until the block ends.
 
-    A node that cannot start is an error, with its last words; one that dies later is started again.
+    A node that cannot start is an error with its last words. A node that dies later is started again.
     """
     running = RunningNodes(ready={node.id: asyncio.Event() for node in nodes})
     try:
@@ -132,7 +132,7 @@ async def _wait_until_ready(node: NodeProcess, process: child.Child) -> None:
 
 
 async def _find_missing_checks(doors: ports.NodePorts, pid: int) -> str:
-    """What the process `pid` still needs in order to serve at its doors; empty if nothing."""
+    """Ask what the process `pid` still needs before it serves; nothing if it is ready."""
     try:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             told = json.loads(await _get_readiness(doors))
@@ -155,7 +155,7 @@ async def _get_readiness(doors: ports.NodePorts) -> bytes:
     try:
         writer.write(b"GET /ready HTTP/1.0\r\n\r\n")
         await reader.readexactly(_ANSWER_LIMIT)
-    except asyncio.IncompleteReadError as whole:  # the server closed the connection after its answer
+    except asyncio.IncompleteReadError as whole:  # the server closes the connection after its answer
         return whole.partial.partition(b"\r\n\r\n")[2]
     else:
         return b""
@@ -164,14 +164,14 @@ async def _get_readiness(doors: ports.NodePorts) -> bytes:
 
 
 def _believe_anybody() -> ssl.SSLContext:
-    """Trust whatever is shown: nothing secret is sent, and the answer says which process gave it."""
+    """Trust any certificate: nothing secret is sent, and the answer says which process gave it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def node_environment(node_id: str, doors: ports.NodePorts, given: Mapping[str, str]) -> dict[str, str]:
-    """The settings of one node, over those that the user set for all."""
+    """Return the settings of one node, over those that the user set for all."""
     return settings.child_environment(
         {
             "CCN_NODE_ID": node_id,

@@ -1,8 +1,8 @@
-"""The ports of a local cluster: chosen once, and held for as long as it runs.
+"""The ports of a local cluster: chosen once, and kept for as long as it runs.
 
-Held by sockets that are bound and do not listen. On Linux a node with SO_REUSEADDR can then listen there,
-again after each restart, while nobody gets the port by chance in between. Two such sockets may have one
-port, so clusters that start at once are kept apart by a name that goes with the port.
+Sockets keep them that are bound and do not listen. On Linux a node with SO_REUSEADDR can listen on such a
+port, again after each restart, and no other program gets it by chance in between. Two sockets may be bound
+to one port in this way, so a name for each port keeps clusters apart that start at the same moment.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class NodePorts:
 
     @property
     def url(self) -> str:
-        """Of HTTP."""
+        """Return the address of the HTTP door."""
         return f"{self.scheme}://{HOST}:{self.http}"
 
     @property
     def target(self) -> str:
-        """Of gRPC."""
+        """Return the address of the gRPC door."""
         return f"{HOST}:{self.grpc}"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldPorts:
-    """The doors of all nodes, and what the user should know about the choice."""
+    """The ports of all nodes, and what the user should know about the choice."""
 
     node_ports: tuple[NodePorts, ...]
     notice: str = ""
@@ -50,7 +50,7 @@ class HeldPorts:
 
 @contextmanager
 def hold_ports(nodes: int, wanted: int | None, default: int) -> Iterator[HeldPorts]:
-    """Ports in a row from `wanted` on; free ones if that is 0; from `default` on, if it can be, if None."""
+    """Bind ports in a row from `wanted` on, free ones if it is 0, else from `default` on if possible."""
     with ExitStack() as sockets:
         if wanted == 0:
             yield HeldPorts(_bind_ports(sockets, nodes, 0))
@@ -91,7 +91,7 @@ def _bind_port(sockets: ExitStack, port: int) -> int:
 
 
 def _claim_port(sockets: ExitStack, port: int) -> None:
-    """A name without a file, which one process at a time can have and which goes with it."""
+    """Claim a name without a file, which one process at a time can have and which ends with it."""
     if sys.platform == "linux":
         claim = sockets.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
         claim.bind(f"\0ccn {HOST}:{port}")

@@ -1,6 +1,7 @@
 """The model of a local cluster that was given none: the stand-in, as one more child process.
 
-Separate from the services, which every cluster needs. Whoever set a key or an address talks to that.
+Separate from the services, which every cluster needs. If a key or an address is set, no
+stand-in runs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ OnLine = Callable[[str, str], None]
 async def run_stand_in_if_needed(
     claude: settings.ClaudeSettings, on_event: OnEvent, on_line: OnLine
 ) -> AsyncIterator[Mapping[str, str]]:
-    """What nodes have to be told so that somebody answers: nothing if they were told already."""
+    """Run a stand-in if no model is set. Return the settings by which nodes find it."""
     if claude.api_key.get_secret_value() or claude.base_url != settings.ClaudeSettings().base_url:
         yield {}
         return
@@ -44,7 +45,7 @@ async def run_stand_in_if_needed(
 async def _run_stand_in(
     port: int, words_s: float, on_event: OnEvent, on_line: OnLine
 ) -> AsyncIterator[int]:
-    """The same port for as long as it runs: nodes are told once."""
+    """Run it on one port for as long as it runs, because nodes are told the port once."""
     argv = [sys.executable, "-P", "-m", "ccn.claude.stand_in", "--host", ports.HOST]
     argv += ["--port", str(port), "--words-s", str(words_s)]
     async with supervision.supervise_child(
@@ -59,7 +60,7 @@ async def _run_stand_in(
 
 
 async def _wait_until_listening(started: Child, port: int) -> None:
-    """Wait until it listens."""
+    """Wait until the stand-in listens."""
     try:
         async with asyncio.timeout(_READY_TIMEOUT_S):
             while started.code is None:

@@ -17,7 +17,7 @@ import ccn
 from ccn import settings
 from ccn.cli.cluster.data_folder import ClusterAt, ClusterFolder
 
-_WIDTH = 500  # never wrapped: a terminal does that better, and a path stays whole
+_WIDTH = 500  # never wrapped: a terminal wraps better, and a path stays whole
 _GAP = 3
 _UNBOUNDED = f"all users together may spend without limit: set {settings.BUDGET}"
 
@@ -31,7 +31,7 @@ def summary_text(
     colour: bool,
     unbounded: bool = False,
 ) -> str:
-    """A few lines, without the database's password; `unbounded` if calls cost money without limit."""
+    """Write the summary without the database's password. `unbounded`: calls cost money without a limit."""
     said = io.StringIO()
     console = Console(file=said, force_terminal=colour, no_color=not colour, width=_WIDTH, highlight=False)
     rows = list(_summary_rows(at, where, postgres_version))
@@ -55,7 +55,7 @@ def summary_text(
 
 
 def program_name() -> str:
-    """How to call `ccn` from here: by its name if the shell finds this very one, else by its path."""
+    """Return how to call `ccn` from here: by name if the shell finds this very one, else by path."""
     own = Path(sys.executable).with_name("ccn")
     found = shutil.which("ccn")
     if not own.exists() or (found is not None and Path(found).samefile(own)):

@@ -1,9 +1,9 @@
-"""How many replies of each person a baseline may use, so that nobody decides alone what is usual.
+"""How many replies of each person a baseline may use, so that no single person decides what is usual.
 
-A baseline is learnt from replies, and the person it was learnt from never looks unusual. So one person's
-replies make it only if nobody else talks with the character. Of two people each gives half; of three or
-more nobody gives more than a third. Others count only once they have said enough together: otherwise one
-greeting would leave a laptop without a baseline.
+A baseline is learnt from replies. Replies to the person it was learnt from never look unusual. So one
+person's replies make a baseline only if nobody else talks with the character. Of two people, each gives
+half. Of three or more, nobody gives more than a third. Others count only once they have said enough
+together. Otherwise one greeting of a second person would leave a laptop without a baseline.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The confirmation: whether an alarmed instance is out of character, or only talks about something else.
 
-It is asked eight fixed questions. Its answers are compared with a baseline: five answers to each of the
-same questions, given when the character was known to be well. Since the questions are the same, the topic
-cancels out. Nothing is done to an instance before this confirms the alarm.
+The suspect is asked eight fixed questions. Its answers are compared with a baseline: five answers to each
+of the same questions, given when the character was known to be well. Since the questions are the same, the
+topic cancels out. Nothing is done to an instance before this confirms the alarm.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""CCC: how much alike the instances of a character are, against how different strangers would be.
+"""CCC: how much alike the instances of a character are, compared with unrelated personas.
 
 CCC = 1 - Do / De. Do is the mean squared distance between the instances, each averaged over a window of
-its messages; De is the same between unrelated personas, a constant of the scorer that is stored with its
-version. 1 is identical, 0 as different as strangers, and below 0 worse than that. Over windows of twenty
-messages of eight instances, a value under 0.87 tells a fleet with one flipped instance from a healthy one.
+its messages. De is the same between unrelated personas. It is a constant of the scorer, stored with its
+version. 1 means identical, 0 as different as unrelated personas, below 0 more different than those. Over
+windows of twenty messages of eight instances, a value below 0.87 tells a fleet with one flipped instance
+from a healthy one.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Psi: whether the consensus predicts itself better than its instances, one by one, predict it. An
-estimate.
+"""Psi: whether the consensus predicts itself better than single instances predict it. An estimate.
 
 Psi = I(V; V') - sum over j of I(Xj; V'), for the consensus V and the instances Xj (Rosas, Mediano et al.
 2020). Above zero is a sufficient sign that the whole carries something that no single instance does.
-Agreement lowers it: instances that copy each other each predict the consensus alone and are counted each,
-so a healthy fleet of one character may well lie below zero, and whoever shows the figure says so.
+Agreement lowers it: of instances that copy each other, each predicts the consensus and each is counted. So
+a healthy fleet of one character may lie below zero, which is said wherever the figure is shown.
 
-Sixteen axes of a window are too many for a Gaussian estimate, so all series are projected on the direction
-in which the consensus moves most. Separate from `integrated_information`, which looks at one instance.
+Sixteen axes are too many for a Gaussian estimate over one window. So all series are projected on the
+direction in which the consensus moves most. Separate from `integrated_information`, which is about one
+instance.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Gaussian estimates that the character's measures share: a well-conditioned covariance, and information
-in nats.
+"""Gaussian estimates for the character's measures: a well-conditioned covariance, and information in nats.
 
-Separate because drift, integration and emergence all stand on these two, and each has analytic cases of
-its own. A sample covariance of few observations is nearly singular, so it is shrunk towards a multiple of
+Separate because drift, integration and emergence all use these two, and each has analytic cases of its
+own. A sample covariance of few observations is nearly singular, so it is shrunk towards a multiple of
 the identity with the weight of Ledoit and Wolf (2004), which needs no tuning.
 """
 

@@ -1,15 +1,14 @@
-"""Phi: how much the axes of an instance predict together beyond what they predict apart. A statistical
-estimate.
+"""Phi: how much more the axes of an instance predict together than apart. A statistical estimate.
 
 The series of raw scores is taken as Gaussian. For a cut of the variables into two parts, the past of the
 whole says `whole` nats about its present, and the parts say less about themselves; the difference is Phi_E
 (Barrett and Seth 2011). It can be negative where the parts repeat each other, so what they share, the
 least information of either part's past about either part's present, is added back: Phi_R (Mediano et al.).
-The cut is the one of minimum information, normalised by the smaller part's entropy, so that a cut is not
-chosen merely because one part is small. Two things keep the figure honest: covariances are shrunk, and the
-mean over circularly shifted copies, in which nothing is integrated, is taken off.
+The cut with the least information is taken, normalised by the entropy of the smaller part, so no cut is
+chosen merely because one part is small. Two steps keep the figure honest. Covariances are shrunk. The mean
+over circularly shifted copies, in which nothing is integrated, is subtracted.
 
-Separate from `emergence`, which asks about many instances; this asks about one.
+Separate from `emergence`, which is about many instances. This is about one.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The judgement: what a judge's scores of a suspect say, on the axes that no scorer of texts can score.
+"""The judgement: what a judge's scores of a suspect say about the axes that no scorer of texts can score.
 
-One judgement is of the answers to all probes together, so the topic cancels as it does for single answers.
-A suspect's judgement is compared with those of when the character was known to be well: how far does it lie
-from their mean, in units of the scatter between them, and how far does a healthy one rarely lie? Judgements
-are few, because each costs tokens. So the scatter is one for all axes, and never taken for less than
-`LEAST_SCATTER`: a judge that always says the same would else find drift in a hundredth.
+One judgement covers the answers to all probes, so the topic cancels as it does for single answers. A
+suspect's judgement is compared with those made when the character was known to be well. Its distance from
+their mean counts in units of the scatter between them, against a threshold that a healthy instance rarely
+passes. Judgements are few, because each costs tokens. So one scatter serves all axes, and it is never taken
+for less than `LEAST_SCATTER`. Otherwise a judge that always says the same would find drift in a hundredth.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Three references for an instance: the round's median, its own past, and the plate's charter.
 
-The median follows when all instances drift together, say after an upgrade of the model. An instance's own
-past follows slowly. The charter, which is how the plate alone makes the character answer, does not move at
-all. So each shows what the others hide. All three are root mean square differences over shared axes, as
-drift is. They are shown to people and decide nothing, so floats will do.
+The median moves when all instances drift together, as after an upgrade of the model. An instance's own past
+moves slowly. The charter is how the plate alone makes the character answer, and never moves. So each shows
+what the others hide. All three are root mean square differences over shared axes, as drift is. People read
+them and nothing is decided by them, so they are floats.
 """
 
 from __future__ import annotations

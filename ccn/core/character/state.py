@@ -1,8 +1,8 @@
 """The state of an instance: an exponentially weighted mean of its scores, on the grid of millionths.
 
-Separate from the scores, which belong to single messages, and from `drift`, which compares states. The
-weight is part of what a tolerance of 0.10 means: with 0.1 a healthy instance crosses it in 4.7 % of runs
-of two hundred messages, with 0.2 in 54 %. Integers, because rounds hash what nodes report.
+Separate from the scores, which belong to single messages, and from `drift`, which compares states. What a
+tolerance of 0.10 means depends on the weight: with 0.1 a healthy instance crosses it in 4.7 % of runs of
+two hundred messages, with 0.2 in 54 %. States are integers, because rounds hash what nodes report.
 """
 
 from __future__ import annotations

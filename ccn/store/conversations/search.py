@@ -1,12 +1,10 @@
-"""Finding again what was said: full text search in every language the corpus has, ranked and highlighted.
+"""Full text search in messages, in every language that the corpus has, ranked and highlighted.
 
-Documents are made just after a message was acknowledged (`index_messages`, which every node calls again and
-again).
-A search reads what has no document yet directly, so that nobody waits to find what they just said.
+Every node calls `index_messages` again and again, which makes a document of each message soon after it was
+acknowledged. A search reads messages without a document directly, so people find at once what they said.
 
-A search does not read the more, the more there is to find: of a word that is everywhere the newest matches
-are ranked, at least `ENOUGH` of them. It looks among the newest documents first, and guesses from what is
-there how far back it has to go.
+A search of a common word does not read all matches. It ranks the newest ones, at least `ENOUGH` of them. It
+looks at the newest documents first, and estimates from these how far back it has to go.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ QUERY_LIMIT = 1_000
 ENOUGH = 500
 _FIRST_LOOK = 10_000
 _FEW = 100
-"""Conversations of which all documents are looked at, because that costs less than guessing."""
+"""Up to so many conversations are searched in full, because that costs less than guessing."""
 _BATCH = 500
 _LESS = "ask for rarer words, in one conversation, or for fewer hits"
 _LEXEMES = re.compile(r"'((?:[^']|'')+)'")
@@ -48,7 +46,7 @@ class SearchHit:
 
 
 class SearchHits(list[SearchHit]):
-    """The best hits first. Unless `complete`, older matches may be there that were not ranked."""
+    """Hits, the best first. Unless `complete`, there may be older matches that were not ranked."""
 
     def __init__(self, hits: Sequence[SearchHit] = (), *, complete: bool = True) -> None:
         super().__init__(hits)
@@ -59,7 +57,7 @@ class SearchHits(list[SearchHit]):
 class _LanguageQueries:
     """A query in the words of each language, and the conversations it is about (None: all).
 
-    `either` matches what has any of its words.
+    `either` matches a document with any of the words.
     """
 
     queries: dict[str, str]
@@ -75,12 +73,12 @@ class _LanguageQueries:
 
     @property
     def sides(self) -> tuple[list[str], list[str]]:
-        """Languages and queries, side by side."""
+        """Return languages and queries, side by side."""
         return list(self.queries), list(self.queries.values())
 
     @property
     def parts(self) -> tuple[list[str], list[str], list[str]]:
-        """Languages, what matches a part of a message, and how words in it begin, side by side."""
+        """Return languages, queries for a part of a message, and how its words begin, side by side."""
         either = list(self.either.values())
         return list(self.either), either, [_word_beginnings(each) for each in either]
 
@@ -108,7 +106,7 @@ async def find_messages(
     try:
         async with asyncio.timeout(within_s), pool.transaction() as connection:
             await connection.execute(_PLAN_EACH)
-            # The server has an end of its own, for when it does not hear that ours has come.
+            # The server has a limit too, in case it does not hear that this one has passed.
             await connection.execute(f"SET LOCAL statement_timeout = {int(within_s * 1000) + 500}")
             scope = await connection.fetchrow(_SCOPE, owner, conversation)
             assert scope is not None
@@ -120,7 +118,7 @@ async def find_messages(
 async def _find_hits(
     connection: Connection, query: str, scope: Record, languages: Sequence[str], limit: int
 ) -> SearchHits:
-    # What has no document is read first: what gets one meanwhile is then found twice rather than never.
+    # Messages without a document are read first: one that gets it meanwhile is found twice, not never.
     fresh = await _read_undocumented(connection, scope["conversations"])
     spoken = {*scope["languages"], *fresh[2]} or {language.SIMPLE, language.detect_language(query)}
     queries = await connection.fetch(_QUERIES, query, sorted(set(languages) or spoken))
@@ -156,7 +154,7 @@ async def _rank_newest(connection: Connection, asked: _LanguageQueries) -> tuple
 async def _read_undocumented(
     connection: Connection, conversations: list[ConversationId] | None
 ) -> tuple[list[ConversationId], list[int], list[str]]:
-    """Read where messages without a document are, and the language of the document that each will have."""
+    """Find messages without a document, and the language of the document that each will have."""
     rows = await connection.fetch(_FRESH, conversations)
     spoken = [row["language"] or language.detect_language(row["content"]) for row in rows]
     return [row["conversation_id"] for row in rows], [row["seq"] for row in rows], spoken
@@ -188,7 +186,7 @@ def _hit_from_row(row: Record) -> SearchHit:
 
 
 async def index_messages(pool: Pool) -> int:
-    """Make documents of messages that have none yet, a batch a node; how many it made."""
+    """Make documents of messages that have none yet, a batch for each node. Return how many it made."""
     return sum([await _index_node(pool, row["node_id"]) for row in await pool.rows(_BEHIND)])
 
 
@@ -196,7 +194,7 @@ async def _index_node(pool: Pool, node: NodeId) -> int:
     async with pool.transaction() as connection:
         progress = await connection.fetchrow(_PROGRESS, node)
         if progress is None:
-            return 0  # another node is at it
+            return 0  # another node makes them
         messages = await connection.fetch(_NEXT, node, progress["upto"], progress["head"], _BATCH)
         made = await _make_documents(connection, [dict(row) for row in messages])
         upto = messages[-1]["leaf_number"] if len(messages) == _BATCH else progress["head"]
@@ -216,7 +214,7 @@ _BEHIND = """
     SELECT s.node_id FROM leaf_sources s LEFT JOIN document_progress p USING (node_id)
     WHERE s.head > coalesce(p.upto, 0)
 """
-# The head is read before the messages: whatever it counts is visible to the statement after it.
+# The head is read before the messages, so the next statement sees every message that the head counts.
 _PROGRESS = """
     WITH born AS (
         INSERT INTO document_progress VALUES ($1, 0) ON CONFLICT DO NOTHING RETURNING node_id, upto
@@ -238,7 +236,7 @@ _DOCUMENT = """
     ON CONFLICT DO NOTHING
 """
 _SPEAK = "INSERT INTO document_languages SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
-# The best way to a rare word and to a common one differ, so no plan is kept from one search for the next.
+# A rare word and a common one need different plans, so no plan is kept from one search for the next.
 _PLAN_EACH = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '32MB'"
 _SCOPE = """
     SELECT ARRAY(SELECT language FROM document_languages) AS languages,
@@ -288,9 +286,9 @@ _RANK = """
     FROM matching m JOIN asked a USING (language) WHERE m.document @@ a.words
     ORDER BY rank DESC, m.conversation_id DESC, m.seq DESC LIMIT $6
 """
-# A highlight takes the longer the more matches there are, and far more than in proportion. So it looks at a
-# whole message only if that is short; else at a part with a match, of the query or of a word of it: where
-# such a word seems to begin, or else the first.
+# The time of a highlight grows faster than the number of matches. So only a short message is highlighted as
+# a whole. Of a longer one, the part is taken that matches the query or one of its words: where such a word
+# seems to begin, or else the first part.
 _SHOW = """
     SELECT b.conversation_id, b.seq, m.role, m.created_at, b.rank,
            ts_headline(b.language::regconfig, part.words, part.query::tsquery,

@@ -1,7 +1,7 @@
-"""Blocks as the database keeps them, each with everything it was decided from.
+"""Blocks as the database keeps them, each with everything from which it was decided.
 
-The leader writes a block in one transaction inside the fence of its term. The chain's own keys are the
-compare-and-swap: a second block of a height, or one on another tip, cannot be inserted.
+The leader writes a block in one transaction inside the fence of its term. The keys of the chain's table
+refuse a second block of a height, and a block on another tip.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ChainState:
 
 
 async def write_genesis(pool: Pool, term: int, tip: Tip) -> None:
-    """Write the founding of the chain down, in the first term; the same founding again changes nothing."""
+    """Write the founding of the chain, in the first term. Writing the same again changes nothing."""
     async with terms.lead_transaction(pool, term) as connection:
         known = await connection.fetchval("SELECT hash FROM verification_chain WHERE height = 0")
         if known is not None:
@@ -81,16 +81,16 @@ async def write_block(pool: Pool, tip: Tip, draft: Draft, certificate: Certifica
             *((changed.validators_body(), changed.parameters_body()) if changed else (None, None)),
             _summarise_round(draft, certificate),
         )
-        # Still open: what happens now finds the block neither there nor gone.
+        # The transaction is open: whatever fails now leaves the block neither there nor surely gone.
         _logger.debug("block written", height=made.height, term=made.term)
     return after
 
 
 async def project_drift(pool: Pool, draft: Draft) -> None:
-    """Show each instance with the drift that a committed block found, which is what the block says anyway.
+    """Write to each instance the drift that a committed block found. The block itself says the same.
 
-    Not part of the commit: ten thousand instances are changed by their hosts all the time, and a block must
-    not wait for them. If the leader dies before this, the next round does it.
+    It is no part of the commit: hosts change ten thousand instances all the time, and a block must not wait
+    for their locks. If the leader dies before this, the next round does it.
     """
     async with terms.lead_transaction(pool, draft.block.header.term) as connection:
         await connection.execute(_DRIFT, *_drifts_to_arrays(draft))
@@ -103,7 +103,7 @@ async def load_height(pool: DatabaseReads) -> int | None:
 
 
 async def load_tip(pool: Pool, at: int | None = None) -> Tip | None:
-    """Load the tip that the database shows, now or after a block. It is a claim that must be checked."""
+    """Load the tip that the database shows, now or after a block. The caller must check this claim."""
     row = await pool.row(_TIP, at)
     if row is None:
         return None
@@ -132,7 +132,7 @@ async def chain_state(pool: Pool, block_height: int) -> ChainState:
     try:
         below = note.parse_note((row["note"] or b"") + b"\n" + b"".join(row["lines"])).signatures
     except errors.InputInvalid:
-        below = ()  # nobody cosigned it yet, or what is there is no note
+        below = ()  # nobody cosigned the block yet, or the row has no note
     place = (row["term"], row["leader"], row["height"] or 0, row["hash"])
     return ChainState(*place, below, row["standbys"])
 
@@ -210,7 +210,7 @@ def _summarise_round(draft: Draft, certificate: Certificate) -> dict[str, object
 def _drifts_to_arrays(draft: Draft) -> tuple[str, str]:
     """Write two arrays as text: the instances that only one node reported, and their drifts.
 
-    The server reads them sooner than the driver would look at ten thousand values one by one.
+    The server parses them faster than the driver encodes ten thousand values one by one.
     """
     rosters = [roster for report in draft.proposal.reports for roster in report.statement.rosters]
     named, drifts = b"", list[int]()
@@ -276,7 +276,7 @@ _BLOCK = """
     INSERT INTO verification_chain (height, hash, previous_hash, term, header, tree_size, root, sealed_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
-# One statement: the server checks its foreign keys when all of it is there.
+# One statement, so that the server checks foreign keys once all rows are there.
 _COMMIT = """
     WITH block AS (
         INSERT INTO verification_chain
@@ -367,7 +367,7 @@ _SHOWN_REPORTS = """
     ) l ON true
     WHERE r.height = $1 ORDER BY r.node_id
 """
-# What the newest block that is about a character says of it.
+# What the newest block with this character says of it.
 LAST_OF_CHARACTER = """
     SELECT convert_from(body, 'UTF8')::jsonb AS said FROM block_results
     WHERE character_id = $1 ORDER BY height DESC LIMIT 1

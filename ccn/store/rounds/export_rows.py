@@ -1,8 +1,8 @@
 """What an export reads: the tables of the record as streams, each in the order of the tree.
 
-The order is that of the blocks, then of the nodes' names, then of the leaves' numbers; the database sorts,
-so that an export of a million leaves needs no more memory here than one of ten. A row is spelled with the
-names its leaf uses, so that the two can be compared field by field.
+The order is that of the blocks, then of the nodes' names, then of the leaves' numbers. The database sorts,
+so an export of a million leaves needs no more memory here than one of ten. A row has the names that its
+leaf uses, so the two can be compared field by field.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Fields = dict[str, object]
 Key = TypeVar("Key", int, "tuple[int, str, int]")
 
 _LONG_S = 3_600.0
-"""An export sorts whole tables: the usual limit on a statement is not meant for it."""
+"""An export sorts whole tables, for which the usual limit on a statement is too short."""
 
 
 class RowStream(Generic[Key]):
@@ -94,19 +94,19 @@ def place_of(row: Record) -> tuple[int, str, int]:
 
 
 def to_micros(moment: datetime | None) -> int | None:
-    """Whole microseconds, as leaves have them."""
+    """Return a moment in whole microseconds, as leaves have it."""
     return None if moment is None else micros(moment)
 
 
 def to_text(value: object) -> str | None:
-    """Ids as leaves have them."""
+    """Write an id as leaves have it."""
     return None if value is None else str(value)
 
 
 def document_to_json(value: object) -> object:
     """Write a JSON document with its keys in PostgreSQL's order: short ones first.
 
-    One that no node would have sealed, a number with a point in it, is shown as its JSON in base64.
+    A document that no node would have sealed, as with a number with a point, is shown as JSON in base64.
     """
     if _document_hash(value) is None or not isinstance(value, dict):
         return base64.b64encode(orjson.dumps(value)).decode()
@@ -292,7 +292,7 @@ TABLES = (
     ),
 )
 
-# A leaf belongs to the first range that ends at or after it, so that a range that was moved shows as well.
+# A leaf belongs to the first range that ends at or after it, so a range that was moved shows too.
 _SEALED_BY = """
     CROSS JOIN LATERAL (
         SELECT height FROM block_leaves
@@ -327,7 +327,7 @@ BLOCKS = """
 SPANS = """
     SELECT height, node_id, first, last, tree_start FROM block_leaves ORDER BY height, tree_start, first
 """
-# The digest of all leaves a node reported, of which a block may have sealed only the first.
+# The digest of all leaves that a node reported. A block may have sealed only the first of them.
 REPORTS = """
     SELECT r.height, r.node_id, r.first, r.count, r.wants, r.signature, (
         SELECT sha256(coalesce(string_agg(l.hash, ''::bytea ORDER BY l.number), ''::bytea)) FROM leaves l
@@ -360,7 +360,7 @@ VERSIONS = """
 """
 CONVERSATIONS = "SELECT id, version, plate_version, status, head_seq FROM conversations ORDER BY id"
 INSTANCES = "SELECT id, version, host, epoch, status FROM instance_registry ORDER BY id"
-# What belongs to a block that is not there, or ended without a leaf.
+# Rows whose block, report or checkpoint does not exist.
 LOOSE = """
     SELECT 'block_leaves' AS "table", height, node_id AS node FROM block_leaves x
         WHERE NOT EXISTS (SELECT FROM verification_chain b WHERE b.height = x.height)

@@ -1,7 +1,7 @@
 """Time travel: the complete state of a conversation at a moment, and snapshots of it in the ledger.
 
-Everything a state is made of is kept as versions or in order, so any moment can be asked for. A snapshot
-is the same answer, written down in canonical bytes and hashed into the record at the time.
+All parts of a state are kept as versions or in order, so the state can be read for any moment. A snapshot
+is the same state, stored at the time in canonical bytes whose hash is sealed in the record.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ccn.store.writing.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class HostState:
-    """Who hosted a conversation at a moment."""
+    """The node that hosted a conversation at a moment."""
 
     node: NodeId
     epoch: int
@@ -33,7 +33,7 @@ class HostState:
 
 @dataclass(frozen=True, slots=True)
 class ConversationState:
-    """All of a conversation at a moment; what was said is its history up to `head_seq`."""
+    """The state of a conversation at a moment. Its messages are the history up to `head_seq`."""
 
     conversation: ConversationId
     at: datetime
@@ -46,12 +46,12 @@ class ConversationState:
     host: HostState | None
     unfinished: tuple[tuple[TurnId, turn.TurnStatus], ...]
     height: int | None
-    """The newest block sealed by then."""
+    """The newest block that was sealed by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationSnapshot:
-    """A state as it was written down."""
+    """A state as a snapshot stores it."""
 
     id: SnapshotId
     conversation: ConversationId
@@ -85,7 +85,7 @@ class _TakeSnapshot(Write[ConversationSnapshot]):
 
 @dataclass(frozen=True, slots=True)
 class _AwaitEarlier(Write[None]):
-    """Nothing; but its answer comes when all that was said before it is durable."""
+    """Writes nothing. Its answer comes when all that was submitted before it is durable."""
 
     def prepare(self, batch: Batch) -> None:
         pass
@@ -96,7 +96,7 @@ async def take_snapshot(
 ) -> ConversationSnapshot:
     """Write down the state at `now`, which is not in the future, as anybody will find it later.
 
-    What this node stamped with an earlier time may still be under way: that is waited for.
+    It waits for writes of this node that are under way, because they may have an earlier time.
     """
     await writer.submit(_AwaitEarlier())
     return await writer.submit(_TakeSnapshot(snapshot, await load_state_at(pool, conversation, now)))
@@ -123,7 +123,7 @@ async def load_state_at(pool: Pool, conversation: ConversationId, moment: dateti
 
 
 async def list_due(pool: Pool, before: datetime, *, limit: int = 100) -> list[ConversationId]:
-    """Conversations that went on since their last snapshot, if that is older than `before`."""
+    """List conversations that went on since their last snapshot, if that is older than `before`."""
     return [row["id"] for row in await pool.rows(_DUE, before, limit)]
 
 

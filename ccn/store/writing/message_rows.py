@@ -1,7 +1,7 @@
-"""Messages and leaves on their way into the database, all of a transaction in one statement.
+"""Messages and leaves as rows of one statement, which writes all of a transaction.
 
-Most batches hold messages and their leaves and nothing else, and those of a quiet node one of each: both
-kinds have a statement that asks less of the server and of whoever fills it in.
+Most batches have messages with their leaves and nothing else. Those of a quiet node have one of each. Both
+kinds have statements of their own, which cost the server and this process less.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Packed = tuple[str, Sequence[object]]
 """A statement and its parameters."""
 
 Row = tuple[object, ...]
-"""A row on its way: a message as in `COLUMNS`, or whatever else travels with it."""
+"""The values of one row: of a message as in `COLUMNS`, or of a step of a turn."""
 
 COLUMNS = (
     "said_in",
@@ -32,7 +32,7 @@ COLUMNS = (
     "said_keys",
     "said_leaves",
 )
-"""What a message's row consists of, by the names that `ccn_turns` has for its columns."""
+"""The values in the row of a message, by the names of the parameters of `ccn_turns`."""
 _AT = COLUMNS.index("said_ats")
 
 
@@ -48,7 +48,7 @@ def pack_statement(
     message_columns = _message_columns(messages, now)
     if len(messages) != len(leaves):
         return _MIXED, (node, head, now, sealed, *message_columns, kinds_of(leaves))
-    # No leaf is about anything else, so each message has the one at its own place.
+    # All leaves are of messages, so each message has the leaf at its own place.
     return _MESSAGES, (node, head, now, sealed, *message_columns[:-1])
 
 
@@ -71,7 +71,7 @@ def _message_columns(messages: Sequence[Row], now: datetime) -> list[Sequence[ob
     """Turn messages into columns. A column of nulls is left out, because unnest fills it with nulls."""
     message_columns = rows_to_columns(messages, len(COLUMNS))
     if message_columns[_AT].count(now) == len(messages):
-        message_columns[_AT] = ()  # the moment that all of them share travels once, beside the columns
+        message_columns[_AT] = ()  # the moment that all share is a parameter of its own
     return [each if each.count(None) < len(each) else None for each in message_columns]
 
 

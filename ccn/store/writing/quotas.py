@@ -1,7 +1,7 @@
-"""How much each user may have at once, and has: open conversations, and instances that are alive.
+"""How many open conversations and living instances each user may have, and has.
 
-The triggers in `schema/` refuse what would be too many, under the lock of the user's row. A batch takes the
-locks of all users it is about before it does anything else.
+The triggers in `schema/` refuse one too many, under the lock of the user's row. A batch first locks the
+rows of all users whom it concerns.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ccn.store.connection.pool import Connection, Pool
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many at once."""
+    """How much a user may have at once, or has."""
 
     conversations: int
     instances: int
 
 
 async def count_used(pool: Pool, owner: UserId) -> Quota:
-    """Count what a user has now. More may come at once; the triggers see that."""
+    """Count what a user has now. Others may add to it at the same time, which the triggers see."""
     row = await pool.row(_OF_OWNER, owner)
     assert row is not None, "counts are always there"
     return Quota(row["conversations"], row["instances"])
 
 
 async def set_and_lock(connection: Connection, allowed: Mapping[UserId, Quota]) -> None:
-    """Say what these users may have, and let nobody else begin anything for them in this transaction."""
+    """Store the quotas of these users, and lock the rows until the transaction ends."""
     most = allowed.values()
     await connection.execute(
         _SET, list(allowed), [each.conversations for each in most], [each.instances for each in most]
@@ -40,7 +40,7 @@ _OF_OWNER = """
     SELECT (SELECT count(*) FROM conversations WHERE owner_id = $1 AND status = 'open') AS conversations,
            (SELECT count(*) FROM instance_registry WHERE owner_id = $1 AND ended_at IS NULL) AS instances
 """
-# A row that says the same already is not written again; it is locked all the same.
+# A row with the same values is not written again, but it is locked.
 _SET = """
     INSERT INTO quotas AS q (owner_id, conversations, instances)
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS new (owner_id, conversations, instances)

@@ -1,9 +1,9 @@
-"""What happens to turns, and the one statement that makes it so: leaves and messages first, then turns.
+"""The steps of turns, and the one statement that writes them: leaves and messages first, then turns.
 
     accept ──> start ──> tell ──> end
 
-A turn waits for the database each time something happens to it. So everything that happens to the turns of
-one batch travels in one call of `ccn_turns`, together with the leaves and messages of the whole batch.
+A turn waits for the database at each of its steps. So all steps of the turns of one batch go into one call
+of `ccn_turns`, together with the leaves and messages of the whole batch.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class TurnStep(Enum):
     )
 
     columns: tuple[str, ...]
-    """The parameters of `ccn_turns` that take it, one for each value of a row."""
+    """The parameters of `ccn_turns` for this step, one for each value of a row."""
 
     def __new__(cls, name: str, *columns: str) -> TurnStep:
-        """Make a member of its name alone, so that steps with as many columns stay apart."""
+        """Make the name alone the value of a member, so that no two members are equal."""
         step = object.__new__(cls)
         step._value_ = name
         step.columns = columns
@@ -64,7 +64,7 @@ PARAMETERS = (
     *message_rows.COLUMNS,
     *(column for step in TurnStep for column in step.columns),
 )
-"""What `ccn_turns` takes, in the order in which `pack_call` gives it."""
+"""The parameters of `ccn_turns`, in the order in which `pack_call` gives them."""
 
 
 def pack_call(
@@ -74,7 +74,7 @@ def pack_call(
     messages: Sequence[Row],
     steps: Mapping[TurnStep, Sequence[Row]],
 ) -> Packed:
-    """Pack all of it into one call. The leaves follow the node's last one, whose number is `head`."""
+    """Pack all into one call. The leaves follow the node's last one, whose number is `head`."""
     values = [node, head, message_rows.kinds_of(leaves), message_rows.bodies_of(leaves)]
     values += message_rows.rows_to_columns(messages, len(message_rows.COLUMNS))
     for step in TurnStep:

@@ -35,7 +35,7 @@ class GatewayCredentials:
     folder: Path
 
     def to_environment(self, *, with_doors: bool = False) -> Mapping[str, str]:
-        """The settings that make a gateway show it to voters, and to clients, too, at its doors."""
+        """Return the settings that make a gateway show these certificates to voters and to clients."""
         pair = {"CERTIFICATE": self.folder / "door.pem", "KEY": self.folder / "door.key"}
         doors = ("CCN_HTTP_TLS", "CCN_GRPC_TLS") if with_doors else ()
         return {f"{door}_{end}": str(file) for door in doors for end, file in pair.items()} | {
@@ -53,7 +53,7 @@ def prepare_gateways(
     *,
     lasting: timedelta = link_certificates.SOON,
 ) -> Mapping[NodeId, GatewayCredentials]:
-    """Make what is missing in FOLDER, with the authority there, and renew what does not last."""
+    """Make what is missing in FOLDER, with the authority there, and renew what ends soon."""
     plans = {gateway: plan_gateway(gateway, hosts) for gateway in gateways}
     authority = link_certificates.load_or_make_authority(folder, now)
     prepared = {}

@@ -7,8 +7,8 @@
                            database.pem, etcd.pem, redis.pem   what the node shows to those servers
            tls/postgres/   ca.pem, server.pem, server.key; the same in tls/etcd/ and tls/redis/
 
-Separate from the keys that nodes sign with, which no authority can replace. Each folder is all that its
-owner needs of this, and nothing that another one has.
+Separate from the keys that nodes sign with, which no authority can replace. Each folder has all that its
+owner needs of this, and nothing of another owner.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SECRET, _PUBLIC = 0o600, 0o644
 
 @dataclass(frozen=True, slots=True)
 class LinkCertificate:
-    """What one certificate says; NAME.pem and NAME.key hold it."""
+    """What one certificate says. It lies in NAME.pem, its key in NAME.key."""
 
     name: str
     owner: str
@@ -54,7 +54,7 @@ class LinkCertificate:
 
 
 def plan_node(node: NodeId, hosts: Sequence[str]) -> Sequence[LinkCertificate]:
-    """List the certificates of a node. Refuse hosts that are none, and names that folders here have."""
+    """List the certificates of a node. Refuse what is no host, and names that folders here have."""
     if node in {"ca", "tls", "gateways", *SERVERS}:
         raise errors.InputInvalid(f"a node cannot be called {node!r}: a folder beside it has that name")
     doors = tuple(dict.fromkeys((*identity.LOOPBACK, *hosts)))

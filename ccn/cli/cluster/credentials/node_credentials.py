@@ -31,7 +31,7 @@ class NodeCredentials:
     public: bytes
 
     def to_environment(self) -> Mapping[str, str]:
-        """The settings that make a node sign with it, and show it to the others."""
+        """Return the settings that make a node sign with its keys, and show its certificates to others."""
         return {
             "CCN_NODE_STATE_DIR": str(self.state),
             "CCN_TLS_CA": str(self.certificates / "ca.pem"),
@@ -40,7 +40,7 @@ class NodeCredentials:
         }
 
     def to_door_environment(self) -> Mapping[str, str]:
-        """The settings that make it show its certificate to clients."""
+        """Return the settings that make a node show its certificate to clients."""
         pair = {"CERTIFICATE": self.certificates / "door.pem", "KEY": self.certificates / "door.key"}
         doors = ("CCN_HTTP_TLS", "CCN_GRPC_TLS")
         return {f"{door}_{end}": str(file) for door in doors for end, file in pair.items()}
@@ -55,7 +55,7 @@ def prepare_nodes(
     lasting: timedelta = link_certificates.SOON,
     links: Collection[str] = link_certificates.NODE_LINKS,
 ) -> Mapping[NodeId, NodeCredentials]:
-    """Make what is missing in FOLDER, and renew certificates that do not last; keys that sign are kept."""
+    """Make what is missing in FOLDER, and renew certificates that end soon. Keys that sign are kept."""
     plans = {node: link_certificates.plan_node(node, hosts) for node in nodes}
     authority = link_certificates.load_or_make_authority(folder, now)
     with folders.translate_refusals(folder):
@@ -77,7 +77,7 @@ def prepare_servers(
     *,
     lasting: timedelta = link_certificates.SOON,
 ) -> Mapping[str, Path]:
-    """Do the same for the servers that nodes call; return the folder of each."""
+    """Do the same for the servers that nodes call, and return the folder of each."""
     plans = {
         server: link_certificates.plan_server(server, hosts.get(server, ()))
         for server in link_certificates.SERVERS
