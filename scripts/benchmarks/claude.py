@@ -5,12 +5,8 @@ What is added to a chunk is the difference of the medians; a call is everything 
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import anthropic
@@ -20,7 +16,7 @@ from ccn import settings
 from ccn.claude import client, wire
 from ccn.core.calls.call import Call, CallBlock, CallMessage, Delta
 from ccn.core.message import Role
-from scripts.benchmarks import harness
+from scripts.benchmarks import harness, serving
 from scripts.benchmarks.harness import Figure
 
 CALLS = 60
@@ -46,7 +42,7 @@ Stream = Callable[[Call], AsyncIterator[bool]]
 
 async def run(rounds: int) -> harness.Report:
     """The same calls either way, in turn."""
-    async with _stand_in() as url:
+    async with serving.stand_in() as url:
         told = settings.ClaudeSettings(base_url=url, api_key=SecretStr("any"))
         async with (
             client.open_client(told) as ours,
@@ -98,15 +94,3 @@ async def _took(stream: Stream, number: int) -> Took:
             first = time.perf_counter()
     ended = time.perf_counter()
     return Took(ended - began, (ended - first) / (chunks - 1))
-
-
-@asynccontextmanager
-async def _stand_in() -> AsyncIterator[str]:
-    argv = (sys.executable, "-m", "ccn.claude.stand_in", "--json")
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        yield json.loads(await process.stdout.readline())["url"]
-    finally:
-        process.terminate()
-        await process.wait()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import statistics
 import sys
 import time
@@ -18,12 +17,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import UUID
 
 from ccn import settings
-from ccn.core import ids, turn
+from ccn.core import turn
 from ccn.core.ids import CharacterId, ConversationId, TurnId
 from ccn.core.message import Role
+from ccn.service.clock import new_id
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, search, turns
@@ -169,7 +168,7 @@ class _Ours:
 
     async def _turn(self, here: ConversationId, number: int) -> None:
         taken = await self.writer.submit(
-            turns.AcceptTurn(TurnId(_id()), here, said(-number), store_server.ANN)
+            turns.AcceptTurn(TurnId(new_id()), here, said(-number), store_server.ANN)
         )
         await self.writer.submit(turns.StartTurn(taken, 0))
         reply = said(number)
@@ -178,7 +177,7 @@ class _Ours:
         await self.writer.submit(turns.CommitReply(begun, 0, reply, store_server.WREN, told))
 
     async def _begun(self) -> ConversationId:
-        begin = conversations.BeginConversation(ConversationId(_id()), ADA, plate_version=1)
+        begin = conversations.BeginConversation(ConversationId(new_id()), ADA, plate_version=1)
         return (await self.writer.submit(begin)).id
 
 
@@ -254,10 +253,6 @@ def _again(work: Contender) -> Contender:
         return max([await work() for _ in range(REPEATED)])
 
     return often
-
-
-def _id() -> UUID:
-    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
 
 
 _SIZE = """

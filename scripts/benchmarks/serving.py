@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -62,11 +63,15 @@ async def node(
 
 @asynccontextmanager
 async def stand_in() -> AsyncIterator[str]:
-    """Where it listens."""
-    port = free_port()
-    async with process("-m", "ccn.claude.stand_in", "--port", str(port)):
-        await listens(port)
-        yield f"http://127.0.0.1:{port}"
+    """Run a stand-in in a process of its own, and say where it listens."""
+    argv = (sys.executable, "-m", "ccn.claude.stand_in", "--json")
+    running = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    assert running.stdout is not None
+    try:
+        yield json.loads(await running.stdout.readline())["url"]
+    finally:
+        running.terminate()
+        await running.wait()
 
 
 async def begun(port: int, key: str) -> str:

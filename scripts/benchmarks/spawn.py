@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import cast
-from uuid import UUID
 
 import asyncpg
 import orjson
@@ -26,7 +24,6 @@ from ccn import settings
 from ccn.claude import wire
 from ccn.claude.client import ModelClient
 from ccn.claude.meter import UsageMeter
-from ccn.core import ids
 from ccn.core.calls.call import Call, Piece, Reply
 from ccn.core.ids import CharacterId, ConversationId, UserId
 from ccn.core.message import Message, Role
@@ -35,6 +32,7 @@ from ccn.node import assembly
 from ccn.node.assembly import NodeInstances
 from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import PaidModel
+from ccn.service.clock import new_id
 from ccn.store.connection import pool
 from ccn.store.conversations import anchors, characters, prompt_sources
 from scripts.benchmarks import corpus, harness, store_server
@@ -124,7 +122,7 @@ class _Floor:
             body = orjson.dumps({"status": "running", "reason": "passed the interview"}).decode()
             await self._connection.execute(
                 "INSERT INTO floor_rows SELECT * FROM unnest($1::uuid[], $2::jsonb[])",
-                [_new_id() for _ in range(ROWS)],
+                [new_id() for _ in range(ROWS)],
                 [body] * ROWS,
             )
             took.append(1000 * (time.perf_counter() - began))
@@ -167,7 +165,7 @@ async def _node(database: settings.DatabaseSettings) -> AsyncIterator[NodeInstan
             here=lambda: None,
             chosen=settings.InstancesSettings(limit=100_000),
             claude=claude,
-            new_id=_new_id,
+            new_id=new_id,
             limits=LIMITS,
         )
         for part in lives.make_parts(stop, 2.0).values():
@@ -189,7 +187,3 @@ async def _bare(database: settings.DatabaseSettings) -> AsyncIterator[asyncpg.Co
 
 def _json(value: object) -> str:
     return orjson.dumps(value).decode()
-
-
-def _new_id() -> UUID:
-    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))

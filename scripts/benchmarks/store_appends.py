@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import secrets
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID
 
 import asyncpg
 
 from ccn import settings
-from ccn.core import ids
 from ccn.core.ids import CharacterId, ConversationId
 from ccn.core.message import Message, Role, account_speaker
+from ccn.service.clock import new_id
 from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import characters, conversations, search
@@ -130,18 +128,14 @@ async def _bare(server: Server) -> AsyncIterator[_Bare]:
 async def _store(database: settings.DatabaseSettings) -> AsyncIterator[Store]:
     async with pool.open(database, "bench") as connections, store_server.writing(database) as writer:
         await characters.import_plate(connections, writer, ADA, "Ada", "# Ada", "bench")
-        here = [ConversationId(_id()) for _ in range(CONVERSATIONS)]
+        here = [ConversationId(new_id()) for _ in range(CONVERSATIONS)]
         for each in here:
             await writer.submit(conversations.BeginConversation(each, ADA, plate_version=1))
         yield Store(connections, writer, here)
 
 
-def _id() -> UUID:
-    return ids.make_uuid7(int(time.time() * 1000), secrets.token_bytes(10))
-
-
 def _insert(into: asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]) -> Once:
-    conversation = _id()
+    conversation = new_id()
     return lambda: into.execute(_INSERT, conversation, "user", CONTENT)
 
 

@@ -8,16 +8,12 @@ from another node over gRPC; both run in this process, so its figure is more tha
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
-import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
-from uuid import UUID
 
 import anthropic
 import structlog
@@ -25,7 +21,6 @@ from pydantic import SecretStr
 
 from ccn import settings
 from ccn.claude import client, wire
-from ccn.core import ids
 from ccn.core.calls.call import Call, Piece
 from ccn.core.calls.price import CallSize
 from ccn.core.ids import CharacterId, ConversationId, NodeId, UserId
@@ -38,10 +33,11 @@ from ccn.node.instances.forwarding import Forwarding
 from ccn.node.spending.paid_model import PaidModel, Payer
 from ccn.peers import client as peers
 from ccn.peers.exchange import ForwardedRequest
+from ccn.service.clock import new_id
 from ccn.store.connection import pool
 from ccn.store.conversations import characters, instances
 from ccn.store.writing.writer import Writer
-from scripts.benchmarks import harness, store_server
+from scripts.benchmarks import harness, serving, store_server
 from scripts.benchmarks.harness import Figure
 
 if TYPE_CHECKING:
@@ -63,7 +59,7 @@ class Pair:
 async def run(rounds: int) -> harness.Report:
     """Turns in one conversation after the other."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    async with store_server.running() as server, stand_in() as url:
+    async with store_server.running() as server, serving.stand_in() as url:
         return await _measured(rounds, await server.database("turn"), url)
 
 
@@ -152,7 +148,7 @@ async def node(database: settings.DatabaseSettings, url: str) -> AsyncIterator[N
             here=lambda: None,
             chosen=settings.InstancesSettings(),
             claude=claude,
-            new_id=_new_id,
+            new_id=new_id,
         )
         for part in lives.make_parts(stop, 2.0).values():
             tasks.create_task(part)
@@ -185,7 +181,7 @@ async def desk(lives: NodeInstances, database: settings.DatabaseSettings) -> Asy
             here=lambda: None,
             chosen=settings.InstancesSettings(),
             claude=settings.ClaudeSettings(),
-            new_id=_new_id,
+            new_id=new_id,
         )
         try:
             yield reads.conversations
@@ -239,20 +235,3 @@ class _Answers:
     def forward(self, request: ForwardedRequest) -> AsyncGenerator[bytes]:
         """To whom it concerns."""
         return self.lives.forwarding.answer_request(request)
-
-
-@asynccontextmanager
-async def stand_in() -> AsyncIterator[str]:
-    """The stand-in in a process of its own, and where it listens."""
-    argv = (sys.executable, "-m", "ccn.claude.stand_in", "--json")
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        yield json.loads(await process.stdout.readline())["url"]
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-def _new_id() -> UUID:
-    return ids.make_uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))

@@ -83,10 +83,8 @@ def list_plates(reach: ClusterOptions) -> None:
     """
     with reach.open_source() as cluster:
         plates = cluster.list_plates()
-    for entry in plates:
-        printing.say(printing.to_json(entry) if reach.as_json else _format_entry(entry))
-    if not plates and not reach.as_json:
-        printing.say("there is no character yet: import a plate with `ccn plate import FILE`")
+    none = "there is no character yet: import a plate with `ccn plate import FILE`"
+    printing.say_entries(plates, _format_entry, as_json=reach.as_json, if_none=none)
 
 
 @app.command("show")

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import typer
+
+T = TypeVar("T")
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _BREAK = re.compile(r"[\t\n]")
@@ -23,6 +27,14 @@ def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 def say_json(value: object, *, err: bool = False) -> None:
     """Print a value as JSON on one line."""
     say(to_json(value), err=err)
+
+
+def say_entries(entries: Sequence[T], write: Callable[[T], str], *, as_json: bool, if_none: str) -> None:
+    """Print a list, an entry a line. Programs that read JSON get no line if there is none."""
+    for entry in entries:
+        say(to_json(entry) if as_json else write(entry))
+    if not entries and not as_json:
+        say(if_none)
 
 
 def to_json(value: object) -> str:

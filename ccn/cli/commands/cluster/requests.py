@@ -27,10 +27,8 @@ def list_requests(
     """List the requests that wait for an answer, the newest first."""
     with reach.open_source() as cluster:
         requests = cluster.list_requests(limit, ended=with_answered)
-    for request in requests:
-        printing.say(printing.to_json(request) if reach.as_json else _format_request(request))
-    if not requests and not reach.as_json:
-        printing.say("there are no requests" if with_answered else "no request waits for an answer")
+    none = "there are no requests" if with_answered else "no request waits for an answer"
+    printing.say_entries(requests, _format_request, as_json=reach.as_json, if_none=none)
 
 
 @app.command()

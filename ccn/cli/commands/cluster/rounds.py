@@ -34,10 +34,7 @@ def list_rounds(
     """List the newest rounds, committed or failed, the newest first."""
     with reach.open_source() as cluster:
         rounds = cluster.list_rounds(limit)
-    for entry in rounds:
-        printing.say(printing.to_json(entry) if reach.as_json else _format_round(entry))
-    if not rounds and not reach.as_json:
-        printing.say("no round was held yet")
+    printing.say_entries(rounds, _format_round, as_json=reach.as_json, if_none="no round was held yet")
 
 
 @app.command("show")
