@@ -25,7 +25,7 @@ from ccn.node.instances.forwarding import Body, Forwarding, Method
 from ccn.node.instances.hosting import Hosting
 from ccn.node.instances.spawning import Spawning
 from ccn.node.spending.concurrency import ConcurrencyLimit
-from ccn.node.turns.attempt import ReplyAttempt
+from ccn.node.turns.reply_attempt import ReplyAttempt
 from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations import conversations, instances, turns

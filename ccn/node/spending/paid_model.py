@@ -35,7 +35,7 @@ from ccn.node.spending.reservation import CallReservation
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations.instances import Instance
 from ccn.store.spending import spend
-from ccn.store.spending.reservation_batch import ReservationQueue
+from ccn.store.spending.reservation_queue import ReservationQueue
 from ccn.store.spending.spend import Reservation
 
 log = structlog.get_logger(__name__)

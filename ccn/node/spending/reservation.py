@@ -14,7 +14,7 @@ from ccn.claude.client import ModelClient
 from ccn.core.calls import price
 from ccn.core.calls.call import Call, TokenUsage
 from ccn.core.calls.price import CallSize, Price
-from ccn.store.spending.reservation_batch import ReservationQueue
+from ccn.store.spending.reservation_queue import ReservationQueue
 from ccn.store.spending.spend import EndedReservation, Reservation
 
 log = structlog.get_logger(__name__)

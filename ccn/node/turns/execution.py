@@ -26,8 +26,8 @@ from ccn.core.stream import EventKind
 from ccn.core.turn import TurnStatus
 from ccn.node.spending.early_answer import EarlyAnswers
 from ccn.node.spending.paid_model import Payer
-from ccn.node.turns.attempt import ReplyAttempt
 from ccn.node.turns.prefetch import PaidCall
+from ccn.node.turns.reply_attempt import ReplyAttempt
 from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.connection.pool import Pool
 from ccn.store.conversations.instances import Instance

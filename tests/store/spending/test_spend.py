@@ -17,7 +17,7 @@ from ccn.core.calls.call import TokenUsage
 from ccn.core.ids import ConversationId
 from ccn.store.connection import pool
 from ccn.store.spending import spend
-from ccn.store.spending.reservation_batch import ReservationQueue
+from ccn.store.spending.reservation_queue import ReservationQueue
 from ccn.store.spending.spend import Reservation, UsageTotal
 from tests.support.store import reservations
 from tests.support.store.days_of_spend import ADA, DAYS, NOTHING, again, standing, used, wanted

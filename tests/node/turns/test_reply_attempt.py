@@ -13,7 +13,7 @@ from ccn.core import stream
 from ccn.core.ids import TurnId
 from ccn.core.stream import EventKind, StreamEvent
 from ccn.core.turn import TurnStatus
-from ccn.node.turns.attempt import ReplyAttempt
+from ccn.node.turns.reply_attempt import ReplyAttempt
 from ccn.node.turns.turn_stream import LiveStream
 from ccn.store.conversations import turns
 from ccn.store.conversations.instances import Instance

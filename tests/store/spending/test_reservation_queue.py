@@ -12,7 +12,7 @@ from ccn import errors
 from ccn.core.calls.call import TokenUsage
 from ccn.store.connection import pool
 from ccn.store.spending import spend
-from ccn.store.spending.reservation_batch import ReservationQueue
+from ccn.store.spending.reservation_queue import ReservationQueue
 from ccn.store.spending.spend import EndedReservation
 from tests.support.store.days_of_spend import again, standing, used, wanted
 
