@@ -5,6 +5,7 @@
     watch        reads the files of all links again when they change, and keeps what was good
     inspection   what a certificate says, and whether a node can show it
     client_link  what a node shows to a server that it calls with Python's own TLS
+    refusal      what one end has against the other, by the codes of OpenSSL
     handshake    finds out which end has to mend what
     server_context   what a door shows that Python's own TLS serves
     trust            whom a client trusts at a door, and why not

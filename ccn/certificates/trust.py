@@ -15,31 +15,24 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ccn import errors
+from ccn.certificates import refusal
 from ccn.certificates.files import read_pem
+from ccn.certificates.refusal import TlsRefusal
 
-_UNKNOWN_AUTHORITY = (
-    "no authority that is trusted here issued its certificate: name the authority with --ca"
-)
-_MEANING: Mapping[int, str] = MappingProxyType(
+_WORDS: Mapping[TlsRefusal, str] = MappingProxyType(
     {
-        **dict.fromkeys((2, 18, 19, 20, 21), _UNKNOWN_AUTHORITY),
-        9: "its certificate is not valid yet: is a clock wrong?",
-        10: "its certificate has ended: it has to be renewed there",
-        26: "its certificate is not for a door: it is for something else",
-        62: "its certificate is for other names than this one",
-        64: "its certificate is for other names than this address",
+        TlsRefusal.THEIR_AUTHORITY: "no authority that is trusted here issued its certificate: name the "
+        "authority with --ca",
+        TlsRefusal.THEIR_BEGINNING: "its certificate is not valid yet: is a clock wrong?",
+        TlsRefusal.THEIR_DATE: "its certificate has ended: it has to be renewed there",
+        TlsRefusal.THEIR_NAME: "its certificate is for other names than this one",
+        TlsRefusal.THEIR_CERTIFICATE: "its certificate is not good for a door",
+        TlsRefusal.NO_TLS: "it does not speak TLS: write http://, or give that door a certificate",
+        TlsRefusal.NO_TLS_1_3: "it speaks no TLS 1.3",
+        TlsRefusal.OURS_MISSING: "it wants a certificate of the client, and has got none",
     }
 )
-"""What OpenSSL's codes mean (X509_V_ERR_…), for whoever reads them at a client."""
-_OTHERWISE: Mapping[str, str] = MappingProxyType(
-    {
-        "WRONG_VERSION_NUMBER": "it does not speak TLS: write http://, or give that door a certificate",
-        "RECORD_LAYER_FAILURE": "it does not speak TLS: write http://, or give that door a certificate",
-        "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks no TLS 1.3",
-        "UNSUPPORTED_PROTOCOL": "it speaks no TLS 1.3",
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of the client, and has got none",
-    }
-)
+"""What it means for whoever calls a door, and shows no certificate there."""
 
 
 @lru_cache(maxsize=4)  # reading all authorities of the system takes longer than most requests
@@ -54,11 +47,14 @@ def describe_failure(failed: BaseException) -> str:
     """Say why a door was not trusted; empty if it was not about that."""
     cause = getattr(failed, "reason", None)  # urllib's has the error of TLS inside
     failed = cause if isinstance(cause, ssl.SSLError) else failed
-    if isinstance(failed, ssl.SSLCertVerificationError):
-        return _MEANING.get(failed.verify_code, f"its certificate is not good ({failed.verify_message})")
-    if isinstance(failed, ssl.SSLError):
-        return _OTHERWISE.get(failed.reason or "", f"TLS failed ({failed.reason})")
-    return ""
+    if not isinstance(failed, ssl.SSLError):
+        return ""
+    found = refusal.classify_error(failed, shows=False)
+    if found not in _WORDS:
+        return f"TLS failed ({failed.reason})"
+    if found is TlsRefusal.THEIR_CERTIFICATE and isinstance(failed, ssl.SSLCertVerificationError):
+        return f"{_WORDS[found]} ({failed.verify_message})"
+    return _WORDS[found]
 
 
 def find_reason(host: str, port: int, ca: bytes | None, within_s: float) -> str:
