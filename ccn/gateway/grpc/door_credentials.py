@@ -1,7 +1,7 @@
 """What a door of gRPC's shows to whoever connects, and what it shows from the next connection on.
 
 The same for the door of clients and for that of the other nodes. That nothing older than TLS 1.3 is agreed
-on is set for the whole process, before gRPC is imported (`certificates.tls_floor`).
+on is set for the whole process, before gRPC is imported (`certificates.tls_floor`); no door opens without.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 
+from ccn.certificates import tls_floor
 from ccn.certificates.identity import TlsIdentity
 
 
@@ -25,6 +26,7 @@ class DoorCredentials:
 
     def make_credentials(self) -> Any:
         """Make what a port is opened with."""
+        tls_floor.check_floor()
         return grpc.dynamic_ssl_server_credentials(
             self._make_configuration(),
             self._renew_configuration,
