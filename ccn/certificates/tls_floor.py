@@ -30,6 +30,6 @@ def check_floor() -> None:
     """Refuse to open a door in a process whose gRPC would agree on something older."""
     if os.environ.get(_VARIABLE) != _UNUSABLE:  # noqa: TID251 - as above
         raise errors.SettingsInvalid(
-            "this program imported grpc before ccn, so its door would take TLS 1.2: import ccn.gateway.grpc "
-            f"first, or set {_VARIABLE}={_UNUSABLE}"
+            "this program imported grpc before ccn, so its door would take TLS 1.2: import ccn.gateway.grpc"
+            f" first, or set {_VARIABLE}={_UNUSABLE}"
         )

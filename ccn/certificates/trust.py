@@ -50,7 +50,7 @@ def describe_failure(failed: BaseException) -> str:
     if not isinstance(failed, ssl.SSLError):
         return ""
     found = refusal.classify_error(failed, shows=False)
-    if found not in _WORDS:
+    if found is None or found not in _WORDS:
         return f"TLS failed ({failed.reason})"
     if found is TlsRefusal.THEIR_CERTIFICATE and isinstance(failed, ssl.SSLCertVerificationError):
         return f"{_WORDS[found]} ({failed.verify_message})"
