@@ -32,12 +32,20 @@ async def test_rounds_go_on_with_the_standby_and_status_says_who_leads() -> None
             local.goes_on()
             expected = {"primary": "postgres", "standby": "postgres-2", "in_step": True}
             assert _databases(folder) == expected
+            assert eventually(lambda: _read_from(local)) == [False, True]
             before = local.height()
             os.kill(_primary_pid(folder / "data"), signal.SIGKILL)
             eventually(lambda: local.height() > before)
             eventually(lambda: _databases(folder).get("in_step"))
             assert _databases(folder)["primary"] == "postgres-2"
             assert "postgres died, postgres-2 was promoted" in running.errors()
+            eventually(lambda: _read_from(local) == [True, False])
+
+
+def _read_from(local: Local) -> list[bool]:
+    """Of which servers what is only read is read; empty if of none."""
+    used = [not each["unfit"] for each in local.status().get("replicas", ())]
+    return used if any(used) else []
 
 
 def _primary_pid(data: Path) -> int:

@@ -6,7 +6,7 @@ Separate because everything else in `ccn up` sees one database with one URL, whi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,12 @@ async def run_database(
         yield both
 
 
+def describe_database(database: ClusterDatabase, role: str, password: str) -> Mapping[str, str]:
+    """The settings by which a process finds it. Of two servers each may be the one that is read from."""
+    url = database.url_of(role, password)
+    return {"CCN_DATABASE_URL": url, "CCN_DATABASE_REPLICA_URL": url if _names_both(url) else ""}
+
+
 @dataclass(frozen=True, slots=True)
 class PairRoles:
     """Which of the two servers on this machine leads, and which follows."""
@@ -88,7 +94,11 @@ def find_roles(data: Path | None, nodes: Sequence[str]) -> PairRoles | None:
     running = local.read_record(data)
     if running is None or [node["http"] for node in running["nodes"]] != list(nodes):
         return None
-    if "," not in str(running["database_url"]).rpartition("@")[2]:
+    if not _names_both(str(running["database_url"])):
         return None
     found = record.read_record(Path(str(running["data"])))
     return PairRoles(found.primary, found.standby, found.in_step)
+
+
+def _names_both(url: str) -> bool:
+    return "," in url.rpartition("@")[2]

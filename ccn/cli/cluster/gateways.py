@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ccn.cli.cluster import nodes, ports
 from ccn.cli.cluster.credentials import gateway_credentials, link_certificates
-from ccn.cli.cluster.database import ClusterDatabase
+from ccn.cli.cluster.database import ClusterDatabase, describe_database
 from ccn.core.ids import NodeId
 from ccn.store.connection import roles
 
@@ -50,7 +50,7 @@ class LocalGateways:
             **cluster,
             "CCN_NODE_ROLE": "gateway",
             "CCN_NODE_STATE_DIR": "",
-            "CCN_DATABASE_URL": database.url_of(roles.GATEWAY, self.password),
+            **describe_database(database, roles.GATEWAY, self.password),
             "CCN_CLAUDE_API_KEY": "",
         }
         return [

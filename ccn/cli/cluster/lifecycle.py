@@ -22,6 +22,7 @@ from ccn.cli.cluster import (
     data_folder,
     digest,
     first_admin,
+    foreign_servers,
     fork_server,
     gateways,
     journal,
@@ -32,7 +33,7 @@ from ccn.cli.cluster import (
     summary,
 )
 from ccn.cli.cluster.credentials import link_certificates, node_credentials
-from ccn.cli.cluster.database import ClusterDatabase, run_database
+from ccn.cli.cluster.database import ClusterDatabase, describe_database, run_database
 from ccn.cli.cluster.fork_server import ForkServer
 from ccn.cli.output import lines
 from ccn.cli.output.screen import Screen
@@ -75,9 +76,8 @@ def run_cluster(wish: UpOptions, open_fork_server: OpenForkServer = fork_server.
     with _open_screen(sys.stderr if wish.as_json else sys.stdout) as shown:
         for name in reading.ignored:
             shown.say(f"{name} is no setting and has no effect")
-        named = (reading.field_origin("database", "url"), reading.field_origin("etcd", "endpoints"))
-        if any(origin != "default" for origin in named):
-            shown.say("the database and etcd that the settings name are left alone: ccn up brings its own")
+        if unused := foreign_servers.describe_unused(reading):
+            shown.say(unused)
         return asyncio.run(_run_until_signal(LocalCluster(wish, reading.settings, shown, open_fork_server)))
 
 
@@ -243,8 +243,9 @@ class LocalCluster:
         model: Mapping[str, str],
     ) -> list[nodes.NodeProcess]:
         cluster = {
+            **foreign_servers.blank_variables(),
             **model,
-            "CCN_DATABASE_URL": _node_database_url(database),
+            **describe_database(database, roles.NODE, database.node_password),
             "CCN_ETCD_ENDPOINTS": ",".join(coordination.endpoints),
             "CCN_CLUSTER_SIZE": str(self._wish.nodes),
         }

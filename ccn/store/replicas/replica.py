@@ -108,7 +108,9 @@ class Replica:
         self.standing = ReplicaStanding(place, unfit, lag_s)
         metrics.database.set_replica(place, used=not unfit, lag_s=lag_s)
         if unfit and unfit != before.unfit:
-            log.warning("a replica is not read from", replica=place, reason=reason)
+            # Who names every server, so that whichever follows is found, is not told which one leads.
+            tell = log.info if unfit == _PROMOTED and before.unfit else log.warning
+            tell("a replica is not read from", replica=place, reason=reason)
         elif before.unfit and not unfit:
             log.info("a replica is read from", replica=place)
 
