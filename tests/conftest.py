@@ -24,6 +24,7 @@ from ccn.store.connection import migrate
 from tests.support import databases, processes
 from tests.support.cli import nursery
 from tests.support.deploy import compose_cluster
+from tests.support.etcd import encrypting
 from tests.support.gateway import browser, redis_server
 from tests.support.store import timescale
 
@@ -98,6 +99,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("a browser is required here, but there is no chromium")
     if os.environ.get("CCN_TEST_COMPOSE") == "required" and (missing := compose_cluster.left_out()):
         raise pytest.UsageError(f"a cluster of containers is required here, but {missing}")
+    if os.environ.get("CCN_TEST_ETCD_BIN") and encrypting.LEFT_OUT:
+        raise pytest.UsageError(f"an etcd with TLS 1.3 is required here: {encrypting.LEFT_OUT}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -134,7 +137,11 @@ def pytest_collection_finish() -> None:
 def _left_out() -> dict[str, str]:
     """Fixtures that cannot be had on this machine, and why."""
     redis = dict.fromkeys(("redis", "tls_redis"), redis_server.LEFT_OUT)
-    found = redis | {"browser": browser.LEFT_OUT, "compose_cluster_here": compose_cluster.left_out()}
+    found = redis | {
+        "browser": browser.LEFT_OUT,
+        "compose_cluster_here": compose_cluster.left_out(),
+        "tls_etcd": encrypting.LEFT_OUT,
+    }
     return {fixture: why for fixture, why in found.items() if why}
 
 

@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import grpc.aio  # type: ignore[import-untyped]
 import pytest
-from aetcd import rpc  # type: ignore[import-untyped]
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -26,9 +24,9 @@ from ccn.etcd.signin import EtcdUser
 from tests.support.certificates.link_authority import LinkAuthority, serving_context
 from tests.support.certificates.tls_proxy import TlsProxy
 from tests.support.core.registrations import registration, shown
+from tests.support.etcd import users
 from tests.support.etcd.servers import PATIENT_S, Server, servers_in
-
-CCN, STRANGER = EtcdUser("ccn", "hunter2"), EtcdUser("stranger", "hunter3")
+from tests.support.etcd.users import CCN, STRANGER
 
 
 @contextlib.asynccontextmanager
@@ -37,20 +35,6 @@ async def _opened(reached: EtcdAccess) -> AsyncIterator[EtcdClient]:
         reached.servers, tls=reached.tls, user=reached.user, deadline_s=PATIENT_S
     ) as opened:
         yield opened
-
-
-async def _ask_for_users(server: Server) -> None:
-    """Two users, of whom one may use the keys of CCN, and nobody else in."""
-    async with grpc.aio.insecure_channel(server.endpoint) as channel:
-        auth: Any = rpc.AuthStub(channel)
-        for user in (EtcdUser("root", "root"), CCN, STRANGER):
-            await auth.UserAdd(rpc.AuthUserAddRequest(name=user.name, password=user.password))
-        for role in ("root", "ccn"):
-            await auth.RoleAdd(rpc.AuthRoleAddRequest(name=role))
-            await auth.UserGrantRole(rpc.AuthUserGrantRoleRequest(user=role, role=role))
-        keys = rpc.Permission(permType=rpc.Permission.READWRITE, key=b"/ccn/", range_end=b"/ccn0")
-        await auth.RoleGrantPermission(rpc.AuthRoleGrantPermissionRequest(name="ccn", perm=keys))
-        await auth.AuthEnable(rpc.AuthEnableRequest())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +47,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 async def asking(started: Server) -> Server:
     with contextlib.suppress(grpc.aio.AioRpcError):  # it does already
-        await _ask_for_users(started)
+        await users.ask_for_users(grpc.aio.insecure_channel(started.endpoint))
     return started
 
 
@@ -149,7 +133,7 @@ async def test_an_etcd_that_asks_nobody_takes_a_user_all_the_same_until_it_asks(
             assert await caller.get_entry("/ccn/a") is None
         warned = "etcd asks nobody for a password, although CCN_ETCD_USER is set"
         assert [line["event"] for line in logs if line["log_level"] == "warning"] == [warned]
-        await _ask_for_users(etcd)
+        await users.ask_for_users(grpc.aio.insecure_channel(etcd.endpoint))
         assert await caller.get_entry("/ccn/a") is None
 
 

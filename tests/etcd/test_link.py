@@ -8,20 +8,19 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from ccn import errors, metrics, settings
 from ccn.certificates.watch import CertificateWatches
-from ccn.etcd import access, changes, members, session
-from ccn.etcd.client import EtcdClient
+from ccn.etcd import access, members, session
 from ccn.etcd.endpoint import EtcdTls
 from ccn.etcd.entry import WriteExecuted
 from ccn.etcd.link import EtcdLink
 from ccn.service import servers
 from tests.support.certificates.link_authority import ENDED, LinkAuthority, Pair, serving_context
 from tests.support.certificates.tls_proxy import TlsProxy
+from tests.support.etcd.load import Load
 from tests.support.etcd.servers import Server
 
 TIMEOUT_S = 30.0
@@ -125,43 +124,6 @@ async def test_an_etcd_without_tls_is_named(calm_etcd: Server, authority: LinkAu
 
 def test_a_private_key_is_never_shown() -> None:
     assert "secret" not in repr(EtcdTls(b"ca", b"certificate", b"secret"))
-
-
-class Load:
-    """Writes numbers one after the other, and sees them in a watch."""
-
-    def __init__(self, caller: EtcdClient) -> None:
-        self._caller = caller
-        self.prefix = f"/load/{uuid4()}/"
-        self.acknowledged = list[str]()
-        self.unknown = list[str]()
-        self.seen = list[str]()
-
-    async def write(self, stop: asyncio.Event) -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            key = f"{self.prefix}{number:06}"
-            try:
-                written = await self._caller.put_entry(key, b"", lease=0, if_modified=0)
-                assert isinstance(written, WriteExecuted)
-                self.acknowledged.append(key)
-            except errors.OutcomeUnknown:
-                self.unknown.append(key)
-            except errors.CoordinationUnavailable:
-                await asyncio.sleep(0.01)
-
-    async def watch(self) -> None:
-        start = (await self._caller.read_prefix(self.prefix)).revision
-        async for batch in changes.watch_changes(self._caller, self.prefix, start, patience_s=TIMEOUT_S):
-            self.seen += [change.key for change in batch]
-
-    async def progress(self) -> None:
-        """Wait until more is written and seen."""
-        wanted = len(self.acknowledged) + 20
-        async with asyncio.timeout(TIMEOUT_S):
-            while len(self.acknowledged) < wanted or self.acknowledged[wanted - 1] not in self.seen:
-                await asyncio.sleep(0.01)
 
 
 async def wait_until(arrived: Callable[[], bool]) -> None:

@@ -36,16 +36,13 @@ class LinkAuthority:
         """A certificate that a client shows, and its key."""
         return self._issue(owner, (), LinkUse.CLIENT, since_days)
 
-    def issue_member(self) -> Pair:
+    def issue_member(self, *names: str, since_days: int = 0) -> Pair:
         """A certificate for a server that also calls others of its kind, as those of etcd do."""
-        return self._issue("member", HERE, LinkUse.BOTH, 0)
+        return self._issue("member", names or HERE, LinkUse.BOTH, since_days)
 
     def put_client(self, pair: Pair) -> str:
         """Renew what a client shows, in the files it is in. Return its serial number."""
-        issued = self.issue_client()
-        for file, new in zip(reversed(pair), reversed(issued), strict=True):
-            file.write_bytes(new.read_bytes())
-        return f"{x509.load_pem_x509_certificate(issued[0].read_bytes()).serial_number:X}"
+        return put_pair(pair, self.issue_client())
 
     def _issue(self, owner: str, names: tuple[str, ...], use: LinkUse, since_days: int) -> Pair:
         self._number += 1
@@ -56,6 +53,13 @@ class LinkAuthority:
         files[1].write_bytes(made.key)
         files[1].chmod(0o600)
         return files[0], files[1]
+
+
+def put_pair(pair: Pair, issued: Pair) -> str:
+    """Renew what is shown, in the files it is in: the key first. Return its serial number."""
+    for file, new in zip(reversed(pair), reversed(issued), strict=True):
+        file.write_bytes(new.read_bytes())
+    return f"{x509.load_pem_x509_certificate(issued[0].read_bytes()).serial_number:X}"
 
 
 def serving_context(pair: Pair, clients: Path | None = None) -> ssl.SSLContext:

@@ -38,12 +38,13 @@ class Server:
         self.cluster: list[Server] = [self]
         self.tls: list[str] = []
         self.options: list[str] = []
+        self.program = _program()
         self.process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
         scheme = "https" if self.tls else "http"
         command = [
-            *(str(_program()), "--name", self.name, "--data-dir", str(self.data), "--logger", "zap"),
+            *(str(self.program), "--name", self.name, "--data-dir", str(self.data), "--logger", "zap"),
             *("--listen-client-urls", f"{scheme}://{self.endpoint}"),
             *("--advertise-client-urls", f"{scheme}://{self.endpoint}"),
             *("--listen-peer-urls", f"http://{self.peer}"),
@@ -176,7 +177,11 @@ class Proxy:
 
 @contextlib.contextmanager
 def servers_in(
-    folder: Path, names: list[str], tls: list[str], options: list[str] | None = None
+    folder: Path,
+    names: list[str],
+    tls: list[str],
+    options: list[str] | None = None,
+    program: Path | None = None,
 ) -> Iterator[list[Server]]:
     with contextlib.ExitStack() as holding:
         chosen = [[holding.enter_context(ports.reserve_port()) for _ in range(3)] for _ in names]
@@ -184,6 +189,7 @@ def servers_in(
         try:
             for server in servers:
                 server.cluster, server.tls, server.options = servers, tls, options or []
+                server.program = program or server.program
                 server.launch()
             for server in servers:
                 server.wait_until_healthy()
