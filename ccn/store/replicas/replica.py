@@ -7,9 +7,10 @@ then on it goes a way of its own. What a probe found unfit is not asked until a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -81,12 +82,12 @@ class Replica:
         try:
             row = await self._open_pool().row(_SHOWN)
             assert row is not None, "a statement without a table has one row"
+            unfit = await _find_unfitness(row, primary, self._open_pool().value)
         except errors.CCNError as failed:
             self.note_unfitness(self._refusal or SILENT, str(failed))
             return
         self._history = primary.history
         lag_s = self._log.measure_lag(row["replayed"] or 0)
-        unfit = _describe_unfitness(row, primary)
         if not unfit and lag_s > self.database.replica_lag_s:
             unfit = f"is more than {self.database.replica_lag_s:g} s behind"
         self._note_standing(unfit, lag_s, unfit)
@@ -96,7 +97,7 @@ class Replica:
         if self._primary is None:
             return "cannot be held against the primary yet"
         (row,) = await connection.fetch(_SHOWN)
-        self._refusal = _describe_unfitness(row, self._primary)
+        self._refusal = await _find_unfitness(row, self._primary, connection.fetchval)
         return self._refusal
 
     def note_unfitness(self, unfit: str, reason: str) -> None:
@@ -130,26 +131,31 @@ class Replica:
         return self._pool
 
 
-def _describe_unfitness(row: NamedRow, primary: LogPosition) -> str:
+async def _find_unfitness(row: NamedRow, primary: LogPosition, ask: Callable[[str], Awaitable[Any]]) -> str:
     if row["system"] != primary.history.system:
         return "is another database: its system identifier is not that of the primary"
     if not row["standby"]:
         return _PROMOTED
-    if row["timeline"] != primary.history.timeline:
-        return f"shows timeline {row['timeline']}, and the primary is on {primary.history.timeline}"
+    timeline = row["timeline"]
+    if timeline < primary.history.timeline and row["tells"]:
+        timeline = max(timeline, await ask(_RECEIVED) or 0)
+    if timeline != primary.history.timeline:
+        return f"shows timeline {timeline}, and the primary is on {primary.history.timeline}"
     return ""
 
 
 _PROGRESS = """
     SELECT pg_is_in_recovery() AS standby, (pg_last_wal_replay_lsn() - '0/0')::bigint AS replayed
 """
-# What it receives only members of pg_read_all_stats see. The others are written now and then: after a
-# failover they tell the new timeline late, and never a wrong one.
+# The timeline that it receives tells a failover at once. Few may see it; the owner of the schema says it.
+# What it writes on its disk now and then tells the same, late and never wrong.
 _SHOWN = """
     SELECT (SELECT system_identifier FROM pg_control_system()) AS system,
            pg_is_in_recovery() AS standby,
            greatest((SELECT received_tli FROM pg_stat_wal_receiver),
                     (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
                     (SELECT timeline_id FROM pg_control_checkpoint())) AS timeline,
+           to_regproc('ccn_received_timeline') IS NOT NULL AS tells,
            (pg_last_wal_replay_lsn() - '0/0')::bigint AS replayed
 """
+_RECEIVED = "SELECT ccn_received_timeline()"
