@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import asyncpg
 import httpx
+
+from ccn.store.connection import hosts
 
 _PAUSE_S = 0.05
 _ANSWER_S = 30.0
+_CONNECT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ToldAnswer:
+    """That something is kept: when it was asked, and when it was told."""
+
+    asked_at: float
+    at: float
 
 
 @dataclass
@@ -29,6 +39,8 @@ class Talkers:
     """Messages whose reply was told to its end."""
     refused: int = 0
     """How often a door said no, or said nothing."""
+    told: list[ToldAnswer] = field(default_factory=list)
+    """When each of these was told, in their order."""
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -40,6 +52,16 @@ class Talkers:
         """Let them finish what they are saying; what went wrong with one is raised."""
         self._stop.set()
         await asyncio.gather(*self._tasks)
+
+    async def cancel(self) -> None:
+        """Let them fall silent, whatever they were saying."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def measure_longest_silence(self) -> float:
+        """For how long nobody at all was told that something is kept, at the longest."""
+        return max((later.at - earlier.at for earlier, later in itertools.pairwise(self.told)), default=0.0)
 
     async def _talk(self, number: int) -> None:
         doors = itertools.cycle(
@@ -70,6 +92,7 @@ class Talkers:
     async def _say(self, client: httpx.AsyncClient, doors: Iterator[str], talk: str, word: str) -> None:
         """The same message under the same key, until its reply was told."""
         while word not in self.answered and not (self._stop.is_set() and word not in self.accepted):
+            began = time.monotonic()
             try:
                 async with client.stream(
                     "POST",
@@ -79,20 +102,22 @@ class Talkers:
                 ) as stream:
                     if stream.status_code == httpx.codes.OK:
                         async for line in stream.aiter_lines():
-                            self._note_event(line, word)
+                            self._note_event(line, word, began)
                     else:
                         self.refused += 1
             except httpx.TransportError:
                 self.refused += 1
             await asyncio.sleep(_PAUSE_S)
 
-    def _note_event(self, line: str, word: str) -> None:
+    def _note_event(self, line: str, word: str, began: float) -> None:
         match line.partition(": "):
             case ("event", _, "accepted"):
                 self.accepted.add(word)
+                self.told.append(ToldAnswer(began, time.monotonic()))
             case ("event", _, "done"):
                 self.accepted.add(word)
                 self.answered.add(word)
+                self.told.append(ToldAnswer(began, time.monotonic()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +134,7 @@ class Kept:
 
 async def count_kept(database: str, talkers: Talkers) -> Kept:
     """Compare what people were told with what is there."""
-    connection = await asyncpg.connect(database)
+    connection = await hosts.connect(database, timeout=_CONNECT_S)
     try:
         said = await connection.fetch(_SAID)
         replies = await connection.fetch(_REPLIES)
@@ -124,18 +149,17 @@ async def count_kept(database: str, talkers: Talkers) -> Kept:
     )
 
 
-def describe(talkers: Talkers, kept: Kept) -> str:
-    """One line of JSON."""
-    return json.dumps(
-        {
-            "accepted": len(talkers.accepted),
-            "answered": len(talkers.answered),
-            "doors_that_refused": talkers.refused,
-            "lost": kept.lost,
-            "doubled": kept.doubled,
-            "replies_lost": kept.unanswered,
-        }
-    )
+def describe(talkers: Talkers, kept: Kept) -> dict[str, float]:
+    """What people were told, and what became of it, as figures."""
+    return {
+        "accepted": len(talkers.accepted),
+        "answered": len(talkers.answered),
+        "doors_that_refused": talkers.refused,
+        "longest_without_answer_s": round(talkers.measure_longest_silence(), 1),
+        "lost": kept.lost,
+        "doubled": kept.doubled,
+        "replies_lost": kept.unanswered,
+    }
 
 
 _SAID = """

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import asyncpg
 import httpx
 
+from ccn.embedded import child
+from ccn.embedded.child import Child
 from scripts.upgrades.releases import Release
 
 PATIENCE_S = 400.0
 _LOOK_S = 0.1
+_STOP_S = 60.0
 
 
 class NotShownError(Exception):
@@ -32,7 +35,7 @@ class UpgradedNode:
     folder: Path
     http: int
     release: Release | None = None
-    process: asyncio.subprocess.Process | None = None
+    process: Child | None = None
 
     @property
     def url(self) -> str:
@@ -61,7 +64,7 @@ class UpgradedCluster:
             (self.folder / name).mkdir()
             self.nodes.append(UpgradedNode(name, self.folder / name, _free_port()))
 
-    async def start(self, node: UpgradedNode, release: Release, **more: str) -> None:
+    def start(self, node: UpgradedNode, release: Release, **more: str) -> None:
         """Start a node with the program of a release, and wait for nothing."""
         environment = release.environment(
             {
@@ -77,15 +80,14 @@ class UpgradedCluster:
                 **more,
             }
         )
-        with node.log.open("ab") as log:
-            node.process = await asyncio.create_subprocess_exec(
-                *release.command, "node", "run", env=environment, stdout=log, stderr=log
-            )
+        node.process = child.start([*release.command, "node", "run"], env=environment, output=node.log)
         node.release = release
 
     async def stop(self, node: UpgradedNode) -> None:
-        """Tell a node to stop, and wait until it has."""
+        """Tell a node to stop, and wait until it has; one that ended by itself is left alone."""
         assert node.process is not None
+        if node.process.code is not None:
+            return
         node.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             await node.process.wait()
@@ -96,11 +98,11 @@ class UpgradedCluster:
         if self.size > 1:  # the last one that leads is not drained
             await self._run_drain(node, node.release, "--wait", "60")
         await self.stop(node)
-        await self.start(node, release, **more)
+        self.start(node, release, **more)
         await self.wait_until_ready(node)
         if self.size > 1:
             await self._run_drain(node, release, "--undo")
-        await self.wait_for_cosignature(node)
+        await self.wait_for_cosignatures([node])
 
     async def _run_drain(self, node: UpgradedNode, release: Release, *options: str) -> None:
         asked = ("drain", node.name, "--by", "proof", *options)
@@ -112,25 +114,48 @@ class UpgradedCluster:
         """Wait until a node says that it is ready."""
 
         async def is_ready() -> bool:
-            if node.process is not None and node.process.returncode is not None:
-                raise NotShownError(f"{node.name} ended with {node.process.returncode}: {last_line(node)}")
+            if node.process is not None and node.process.code is not None:
+                raise NotShownError(f"{node.name} ended with {node.process.code}: {last_line(node)}")
             with contextlib.suppress(httpx.TransportError):
                 return (await self.ask(node, "/ready")).status_code == httpx.codes.OK
             return False
 
         await wait_until(is_ready, f"{node.name} is not ready")
 
-    async def wait_for_cosignature(self, node: UpgradedNode) -> None:
-        """Wait until a node has cosigned a block that came after now."""
-        height = await self.value("SELECT coalesce(max(tree_size), 0) FROM verification_chain")
+    async def wait_until_answered(self, node: UpgradedNode) -> None:
+        """Wait until a node says anything at its door, or has ended."""
 
-        async def has_cosigned() -> bool:
-            newest = await self.value(
-                "SELECT max(tree_size) FROM cosignatures WHERE signer LIKE $1", f"%/{node.name}"
-            )
-            return bool(newest is not None and newest > height)
+        async def has_answered() -> bool:
+            if node.process is not None and node.process.code is not None:
+                return True
+            with contextlib.suppress(httpx.TransportError):
+                return bool((await self.ask(node, "/ready")).content)
+            return False
 
-        await wait_until(has_cosigned, f"{node.name} cosigns nothing")
+        await wait_until(has_answered, f"{node.name} answers nothing")
+
+    async def wait_until_ended(self, node: UpgradedNode) -> int:
+        """Wait until a node ends by itself, and return its exit code."""
+        assert node.process is not None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await node.process.wait()
+        except TimeoutError:
+            raise NotShownError(f"{node.name} does not end within {PATIENCE_S:g} s") from None
+
+    async def wait_for_cosignatures(self, nodes: Sequence[UpgradedNode]) -> None:
+        """Wait until each of these nodes has cosigned a block that came after now."""
+        size = int(await self.value("SELECT coalesce(max(tree_size), 0) FROM verification_chain"))
+        for node in nodes:
+
+            async def has_cosigned(node: UpgradedNode = node) -> bool:
+                return await self.newest_signed(node) > size
+
+            await wait_until(has_cosigned, f"{node.name} cosigns nothing")
+
+    async def newest_signed(self, node: UpgradedNode) -> int:
+        """The size of the newest tree that a node has cosigned; 0 if there is none."""
+        return int(await self.value(_NEWEST_SIGNED, f"%/{node.name}"))
 
     async def status(self, node: UpgradedNode) -> dict[str, Any]:
         """What a node says of the cluster."""
@@ -152,13 +177,9 @@ class UpgradedCluster:
 
     async def end(self) -> None:
         """Stop all that run; what does not stop is killed."""
-        running = [node for node in self.nodes if node.process and node.process.returncode is None]
-        for node in running:
-            assert node.process is not None
-            try:
-                await self.stop(node)
-            except TimeoutError:
-                node.process.kill()
+        for node in self.nodes:
+            if node.process is not None:
+                await node.process.stop((signal.SIGTERM, _STOP_S))
 
 
 async def wait_until(holds: Any, otherwise: str) -> None:
@@ -182,3 +203,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+_NEWEST_SIGNED = "SELECT coalesce(max(tree_size), 0) FROM cosignatures WHERE signer LIKE $1"

@@ -1,7 +1,8 @@
 """Programs of several releases on one machine: trees of source that the same environment runs.
 
 The release before this one is the commit that `scripts/previous-release` names, out of the history of this
-clone; a shallow clone has none. A release to come is this tree with more schema files.
+clone; a shallow clone has none. This release is a copy, so that work on the tree goes on meanwhile. A
+release to come is another one, with more schema files.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Release:
             capture_output=True,
             timeout=_PATIENCE_S,
             check=False,
+            start_new_session=True,
         )
 
 
@@ -65,13 +67,15 @@ def unpack_commit(commit: str, folder: Path) -> Release:
     folder.mkdir()
     packed = _ask_git("archive", commit, *_PARTS)
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed, check=True)
+    # Once, so that three nodes that start together need not each do it.
+    subprocess.run([sys.executable, "-m", "compileall", "-q", str(folder / "ccn")], check=True)
     return Release(f"previous ({commit[:10]})", folder)
 
 
-def copy_tree(folder: Path, name: str, schema: Mapping[str, str]) -> Release:
-    """The program of this tree with more schema files, by the name that follows their number."""
+def copy_tree(folder: Path, name: str, schema: Mapping[str, str], source: Path = ROOT) -> Release:
+    """The program of a tree as it is now, with more schema files, by the name that follows their number."""
     for part in _PARTS:
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source / part, folder / part)
     for file, sql in schema.items():
         number = count_files(folder) + 1
         text = sql.replace("{before}", str(number - 1)).replace("{own}", str(number))
