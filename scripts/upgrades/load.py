@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -37,6 +39,8 @@ class Talkers:
     """Messages that a node said it keeps."""
     answered: set[str] = field(default_factory=set)
     """Messages whose reply was told to its end."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Messages of which a node said that there will be no reply, and with which code."""
     refused: int = 0
     """How often a door said no, or said nothing."""
     told: list[ToldAnswer] = field(default_factory=list)
@@ -90,8 +94,8 @@ class Talkers:
         return ""
 
     async def _say(self, client: httpx.AsyncClient, doors: Iterator[str], talk: str, word: str) -> None:
-        """The same message under the same key, until its reply was told."""
-        while word not in self.answered and not (self._stop.is_set() and word not in self.accepted):
+        """The same message under the same key, until its reply was told, or that there will be none."""
+        while not self._is_over(word):
             began = time.monotonic()
             try:
                 async with client.stream(
@@ -101,23 +105,37 @@ class Talkers:
                     headers={"Idempotency-Key": word},
                 ) as stream:
                     if stream.status_code == httpx.codes.OK:
-                        async for line in stream.aiter_lines():
-                            self._note_event(line, word, began)
+                        await self._read_events(stream.aiter_lines(), word, began)
                     else:
                         self.refused += 1
             except httpx.TransportError:
                 self.refused += 1
             await asyncio.sleep(_PAUSE_S)
 
-    def _note_event(self, line: str, word: str, began: float) -> None:
-        match line.partition(": "):
-            case ("event", _, "accepted"):
-                self.accepted.add(word)
-                self.told.append(ToldAnswer(began, time.monotonic()))
-            case ("event", _, "done"):
-                self.accepted.add(word)
-                self.answered.add(word)
-                self.told.append(ToldAnswer(began, time.monotonic()))
+    def _is_over(self, word: str) -> bool:
+        if self._stop.is_set() and word not in self.accepted:
+            return True
+        return word in self.answered or word in self.failed
+
+    async def _read_events(self, lines: AsyncIterator[str], word: str, began: float) -> None:
+        event, is_turns_own = "", False
+        async for line in lines:
+            match line.partition(": "):
+                case ("id", _, _):
+                    is_turns_own = True
+                case ("event", _, event):
+                    self._note_event(event, word, began)
+                case ("data", _, data) if event == "error" and is_turns_own:
+                    self.failed[word] = str(json.loads(data)["code"])
+                case ("", _, _):
+                    event, is_turns_own = "", False
+
+    def _note_event(self, event: str, word: str, began: float) -> None:
+        if event in {"accepted", "done"}:
+            self.accepted.add(word)
+            self.told.append(ToldAnswer(began, time.monotonic()))
+        if event == "done":
+            self.answered.add(word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +172,19 @@ def describe(talkers: Talkers, kept: Kept) -> dict[str, float]:
     return {
         "accepted": len(talkers.accepted),
         "answered": len(talkers.answered),
+        "failed": len(talkers.failed),
         "doors_that_refused": talkers.refused,
         "longest_without_answer_s": round(talkers.measure_longest_silence(), 1),
         "lost": kept.lost,
         "doubled": kept.doubled,
         "replies_lost": kept.unanswered,
     }
+
+
+def describe_failures(talkers: Talkers) -> str:
+    """How many replies there will never be, by the code of what went wrong."""
+    codes = Counter(talkers.failed.values())
+    return ", ".join(f"{count} {code}" for code, count in codes.most_common()) or "0"
 
 
 _SAID = """

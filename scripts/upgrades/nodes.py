@@ -14,7 +14,6 @@ from typing import Any
 import asyncpg
 import httpx
 
-from ccn.embedded import child
 from ccn.embedded.child import Child
 from scripts.upgrades.releases import Release
 
@@ -66,7 +65,9 @@ class UpgradedCluster:
 
     def start(self, node: UpgradedNode, release: Release, **more: str) -> None:
         """Start a node with the program of a release, and wait for nothing."""
-        environment = release.environment(
+        node.process = release.start_node(
+            node.name,
+            node.log,
             {
                 **self.settings,
                 "CCN_DATABASE_URL": self.database,
@@ -78,9 +79,8 @@ class UpgradedCluster:
                 "CCN_PEERS_PORT": "0",
                 "CCN_LOG_FORMAT": "json",
                 **more,
-            }
+            },
         )
-        node.process = child.start([*release.command, "node", "run"], env=environment, output=node.log)
         node.release = release
 
     async def stop(self, node: UpgradedNode) -> None:
@@ -107,8 +107,8 @@ class UpgradedCluster:
     async def _run_drain(self, node: UpgradedNode, release: Release, *options: str) -> None:
         asked = ("drain", node.name, "--by", "proof", *options)
         ended = await asyncio.to_thread(lambda: release.run(*asked, CCN_DATABASE_URL=self.database))
-        if ended.returncode:
-            raise NotShownError(f"{' '.join(asked)}: {ended.stderr}")
+        if ended.code:
+            raise NotShownError(f"{' '.join(asked)}: {ended.complained}")
 
     async def wait_until_ready(self, node: UpgradedNode) -> None:
         """Wait until a node says that it is ready."""

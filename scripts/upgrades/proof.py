@@ -65,7 +65,7 @@ class Proof:
         ended = await asyncio.to_thread(
             lambda: release.run(*arguments, given=given, CCN_DATABASE_URL=self.cluster.database)
         )
-        return ended.returncode, ended.stdout, ended.stderr
+        return ended.code, ended.said, ended.complained
 
     async def exchange_nodes(self, release: Release, nodes: Sequence[UpgradedNode], **more: str) -> None:
         """One after the other, each waited for until it cosigns."""
@@ -81,9 +81,9 @@ class Proof:
 @contextlib.asynccontextmanager
 async def open_proof(commit: str, folder: Path, size: int) -> AsyncIterator[Proof]:
     """Everything that runs beside the nodes; what is left of the nodes is ended at the end."""
-    previous = releases.unpack_commit(commit, folder / "previous")
-    this = releases.copy_tree(folder / "this", "this", {})
     async with (
+        releases.open_release(releases.unpack_commit(commit, folder / "previous")) as previous,
+        releases.open_release(releases.copy_tree(folder / "this", "this", {})) as this,
         postgres.run_postgres(folder / "postgres", ephemeral=True) as database,
         etcd.run_etcd() as coordination,
         stand_in.run_stand_in() as model,
