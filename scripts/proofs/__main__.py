@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ccn.cli.output import printing
-from scripts.proofs import failover, losses, restored
+from scripts.proofs import failover, losses, node_failover, restored
 from scripts.proofs.outcome import ProofOutcome
 
 PROOFS: dict[str, tuple[Callable[[int, str], Awaitable[ProofOutcome]], int]] = {
     "failover": (failover.prove_failovers, 50),
+    "failover-nodes": (node_failover.prove_node_failovers, 10),
     "losses": (losses.prove_losses, 20),
     "restored": (restored.prove_restored, 20),
 }

@@ -48,8 +48,8 @@ async def prove_failovers(times: int, seed: str) -> ProofOutcome:
             "acknowledged": len(words.places),
             "outcome unknown, said again": words.unknown,
             "refused, said again": words.refused,
-            "promotion, p50 / max": _describe_times(promoted_s),
-            "next acknowledged write, p50 / max": _describe_times(written_s),
+            "promotion, p50 / max": describe_times(promoted_s),
+            "next acknowledged write, p50 / max": describe_times(written_s),
         },
         {
             "acknowledged and lost": lost,
@@ -83,5 +83,6 @@ async def _kill_primary(both: EmbeddedPair, words: SpokenWords, chance: random.R
         return time.monotonic() - began
 
 
-def _describe_times(each_s: list[float]) -> str:
+def describe_times(each_s: list[float]) -> str:
+    """Say the median and the longest."""
     return f"{statistics.median(each_s) * 1000:.0f} ms / {max(each_s) * 1000:.0f} ms"

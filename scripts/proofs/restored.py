@@ -1,9 +1,9 @@
 """Puts an older copy of the database under a running node, at random moments: no door answers from it.
 
 The node is a process of its own with all its doors. It runs rounds, carries out requests of an operator,
-some of which are still waiting in the copy, and is asked by clients all the time. While the copy is there,
-nothing may be answered but why; and nothing may be written, so no leaf number is used twice. Then the right
-database comes back, and the node goes on.
+some of which are still waiting in the copy, and clients read and write all the time. While the copy is
+there, nothing may be answered but why; and nothing may be written, so no leaf number is used twice. Then
+the right database comes back with all that was acknowledged, and the node goes on.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from uuid import uuid4
 
-import asyncpg
 import httpx
 
 from ccn import settings
+from ccn.claude.stand_in import server as stand_in
 from ccn.cli.cluster import first_admin
 from ccn.embedded import child, etcd, ports
 from ccn.embedded.child import Child
 from ccn.embedded.postgres import service
-from ccn.store.connection import migrate, pool
-from ccn.store.operators import requests
+from ccn.store.connection import migrate
 from scripts.proofs import failover
+from scripts.proofs.copied_databases import AWAY, OLD, RIGHT, CopiedDatabases
 from scripts.proofs.outcome import ProofOutcome
+from scripts.upgrades import load
+from scripts.upgrades.load import Talkers
 
 NODE = "node-1"
 ASKED = ("/api/v1/characters", "/api/v1/conversations") * 2
+TALKING = 2
 LONGEST_PAUSE_S = 1.0
 HELD_S = 1.0
 """How long it is watched that nothing is answered, once the doors are shut."""
 _START_S = 240.0
 _LIMIT_S = 120.0
-_RIGHT, _OLD, _AWAY = "ccn", "ccn_old", "ccn_away"
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class _Doors:
 
     url: str
     key: str
+    talkers: Talkers
     answered: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
 
@@ -57,6 +59,7 @@ class _RestoreTally:
     answered: int = 0
     written: int = 0
     answered_wrongly: int = 0
+    acknowledged_wrongly: int = 0
     shut_s: list[float] = field(default_factory=list)
 
 
@@ -66,19 +69,27 @@ async def prove_restored(times: int, seed: str) -> ProofOutcome:
     async with _running_node() as (server, doors):
         async with asyncio.timeout(_START_S):
             await _answers_again(doors)
+        doors.talkers.start(TALKING)
         for _ in range(times):
             await _put_older_under(server, doors, chance, tally)
+        async with asyncio.timeout(_LIMIT_S):
+            await doors.talkers.stop()
         twice = await server.count_used_twice()
-        answered = len(doors.answered)
+        kept = await load.count_kept(server.url(RIGHT), doors.talkers)
+        answered, accepted = len(doors.answered), len(doors.talkers.accepted)
     return ProofOutcome(
         {
             "older copies put under the node": times,
             "requests answered meanwhile, from the right one": answered,
+            "messages acknowledged meanwhile, to the right one": accepted,
             "doors shut after, p50 / max": f"{statistics.median(tally.shut_s):.2f} s / "
             f"{max(tally.shut_s):.2f} s",
         },
         {
             "answers from an older copy": tally.answered_wrongly,
+            "messages acknowledged from an older copy": tally.acknowledged_wrongly,
+            "messages or replies missing from the right one": kept.lost + kept.unanswered,
+            "messages doubled": kept.doubled,
             "rows written to an older copy": tally.written,
             "leaf numbers used twice": twice,
         },
@@ -86,7 +97,7 @@ async def prove_restored(times: int, seed: str) -> ProofOutcome:
 
 
 async def _put_older_under(
-    server: _Server, doors: _Doors, chance: random.Random, tally: _RestoreTally
+    server: CopiedDatabases, doors: _Doors, chance: random.Random, tally: _RestoreTally
 ) -> None:
     async with asyncio.timeout(_LIMIT_S):
         await _answers_again(doors)
@@ -95,16 +106,19 @@ async def _put_older_under(
         await _answers_again(doors)
         await server.grow()
         await asyncio.sleep(chance.uniform(0, LONGEST_PAUSE_S))
-        before = await server.swap(_OLD, _AWAY)
+        before = await server.rows(OLD)
+        await server.swap(OLD, AWAY)
         swapped = time.monotonic()
         await _shuts(doors)
         tally.shut_s.append(time.monotonic() - swapped)
         await asyncio.sleep(HELD_S)
         tally.answered_wrongly += sum(at > swapped for at in doors.answered)
-        tally.written += await server.rows() != before
+        # What was asked before may have been acknowledged before as well, and told late.
+        tally.acknowledged_wrongly += sum(each.asked_at > swapped for each in doors.talkers.told)
+        tally.written += await server.rows(RIGHT) != before
         await server.note_leaves()
-        await server.swap(_AWAY, _OLD)
-        await server.drop(_OLD)
+        await server.swap(AWAY, OLD)
+        await server.drop(OLD)
 
 
 async def _answers_again(doors: _Doors) -> None:
@@ -124,100 +138,15 @@ async def _shuts(doors: _Doors) -> None:
             await asyncio.sleep(0.02)
 
 
-@dataclass(slots=True)
-class _Server:
-    """The databases of a server, as whoever restores one handles them."""
-
-    admin: str
-    """The URL of another database of it."""
-    leaves: set[tuple[str, int, bytes]] = field(default_factory=set)
-    """Every leaf that any of them showed."""
-
-    def url(self, name: str) -> str:
-        """The URL of one of them."""
-        return self.admin.replace("/postgres?", f"/{name}?")
-
-    async def run(self, *statements: str, database: str = "postgres") -> None:
-        """Run statements."""
-        connection = await asyncpg.connect(self.url(database))
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    async def copy(self) -> None:
-        """Copy what is there now. Nobody may be connected meanwhile."""
-        await self.run(
-            *_hang_up(_RIGHT),
-            f"CREATE DATABASE {_OLD} TEMPLATE {_RIGHT} STRATEGY file_copy",
-            _let_in(_RIGHT),
-        )
-
-    async def swap(self, there: str, away: str) -> tuple[object, ...]:
-        """Put `there` in the place of the one that is used; return what is in it."""
-        await self.run(
-            *_hang_up(_RIGHT),
-            f"ALTER DATABASE {_RIGHT} RENAME TO {away}",
-            f"ALTER DATABASE {there} RENAME TO {_RIGHT}",
-        )
-        await self.run(_let_in(_RIGHT))
-        return await self.rows()
-
-    async def drop(self, name: str) -> None:
-        """Remove one."""
-        await self.run(f"DROP DATABASE {name} WITH (FORCE)")
-
-    async def rows(self) -> tuple[object, ...]:
-        """What would change if anything was written."""
-        connection = await asyncpg.connect(self.url(_RIGHT))
-        try:
-            return tuple(await connection.fetchrow(_WRITTEN) or ())
-        finally:
-            await connection.close()
-
-    async def ask_operators(self, count: int) -> None:
-        """Ask for things that the node notes, each with a leaf."""
-        one = settings.DatabaseSettings.from_url(self.url(_RIGHT), pool_size=1)
-        async with pool.open(one, "prove") as connections:
-            for _ in range(count):
-                await requests.add_request(
-                    connections, uuid4(), requests.ACCOUNT, "prove", {"action": "prove"}
-                )
-
-    async def grow(self) -> None:
-        """Wait until the node has signed another block and acknowledged another leaf."""
-        before = await self.rows()
-        await self.ask_operators(1)
-        while True:
-            now = await self.rows()
-            if all(new > old for new, old in zip(now[:2], before[:2], strict=True)):  # type: ignore[operator]
-                return
-            await asyncio.sleep(0.05)
-
-    async def note_leaves(self) -> None:
-        """Remember every leaf that is there."""
-        connection = await asyncpg.connect(self.url(_RIGHT))
-        try:
-            rows = await connection.fetch("SELECT node_id, number, hash FROM leaves")
-        finally:
-            await connection.close()
-        self.leaves.update((row["node_id"], row["number"], row["hash"]) for row in rows)
-
-    async def count_used_twice(self) -> int:
-        """How many numbers had two leaves, in whatever database."""
-        await self.note_leaves()
-        return len(self.leaves) - len({(node, number) for node, number, _ in self.leaves})
-
-
 @asynccontextmanager
-async def _running_node() -> AsyncIterator[tuple[_Server, _Doors]]:
+async def _running_node() -> AsyncIterator[tuple[CopiedDatabases, _Doors]]:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(failover.open_place())
         database = await stack.enter_async_context(
             service.run_postgres(folder / "postgres", ephemeral=True)
         )
         coordination = await stack.enter_async_context(etcd.run_etcd())
+        model = await stack.enter_async_context(stand_in.run_stand_in())
         await migrate.apply_pending(database.url)
         admin = await first_admin.ensure_admin(database.url, folder / "key")
         assert admin is not None
@@ -234,6 +163,8 @@ async def _running_node() -> AsyncIterator[tuple[_Server, _Doors]]:
             "CCN_GRPC_PORT": str(grpc),
             "CCN_PEERS_PORT": "0",
             "CCN_LIMITS_REQUESTS": "1000000",
+            "CCN_LIMITS_DAILY_DOLLARS": "100000",
+            "CCN_CLAUDE_BASE_URL": model.url,
         }
         running = child.start(
             [sys.executable, "-m", "ccn", "node", "run"],
@@ -242,10 +173,12 @@ async def _running_node() -> AsyncIterator[tuple[_Server, _Doors]]:
             env=settings.child_environment(environ),
         )
         stack.push_async_callback(_stop, running)
-        doors = _Doors(f"http://127.0.0.1:{http}", admin.api_key)
+        url = f"http://127.0.0.1:{http}"
+        doors = _Doors(url, admin.api_key, Talkers([url], admin.api_key))
+        stack.push_async_callback(doors.talkers.cancel)
         asking = [asyncio.create_task(_ask_doors(doors, asked), name="client") for asked in ASKED]
         stack.push_async_callback(_cancel, asking)
-        yield _Server(database.url.replace("/ccn?", "/postgres?")), doors
+        yield CopiedDatabases(database.url.replace("/ccn?", "/postgres?")), doors
 
 
 async def _ask_doors(doors: _Doors, asked: str) -> None:
@@ -269,22 +202,3 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def _stop(running: Child) -> None:
     await running.stop((signal.SIGTERM, 30.0))
-
-
-def _hang_up(name: str) -> tuple[str, str]:
-    return (
-        f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
-        f"SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity WHERE datname = '{name}'",
-    )
-
-
-def _let_in(name: str) -> str:
-    return f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"
-
-
-_WRITTEN = """
-    SELECT (SELECT count(*) FROM verification_chain), (SELECT coalesce(max(number), 0) FROM leaves),
-           (SELECT count(*) FROM leaves), (SELECT count(*) FROM conversations),
-           (SELECT count(*) FROM consensus_log), (SELECT sum(head) FROM leaf_sources),
-           (SELECT term FROM cluster_term)
-"""
