@@ -19,7 +19,7 @@ from scripts.upgrades.releases import Release
 PENDING = 3
 _RAISED = {"CCN_CLUSTER_PROTOCOL": "2"}
 _BLOCKS_WITHOUT_IT = 5
-_ADDS = {"proof_adds": "-- oldest program: {before}\nALTER TABLE conversations ADD COLUMN proof text;\n"}
+_ADDS = "-- oldest program: {known}\nALTER TABLE conversations ADD COLUMN proof text;\n"
 _SHUTS = {"proof_shuts": "-- oldest program: {own}\nALTER TABLE conversations DROP COLUMN proof;\n"}
 
 
@@ -47,9 +47,7 @@ async def go_back(proof: Proof) -> None:
 
 async def migrate_beneath(proof: Proof) -> None:
     """A schema newer than either program beneath nodes of the one before, of which one starts beside it."""
-    await _migrate_beneath(
-        proof, releases.copy_tree(proof.folder / "newer", "newer", _ADDS, proof.this.tree)
-    )
+    await _migrate_beneath(proof, _make_newer(proof, "newer", {}))
     await proof.exchange_nodes(proof.previous, proof.cluster.nodes[:1])
 
 
@@ -89,7 +87,7 @@ async def start_too_old(proof: Proof) -> None:
 async def shut_out(proof: Proof) -> None:
     """A file beside which no older program may serve: one that starts refuses, and names the file."""
     cluster, node = proof.cluster, proof.cluster.nodes[-1]
-    newest = releases.copy_tree(proof.folder / "newest", "newest", {**_ADDS, **_SHUTS}, proof.this.tree)
+    newest = _make_newer(proof, "newest", _SHUTS)
     step = await _load_last_step(proof, newest)
     if step["old_programs_serve"]:
         raise NotShownError(f"the plan of an upgrade that shuts programs out says {step}")
@@ -101,6 +99,12 @@ async def shut_out(proof: Proof) -> None:
         raise NotShownError(f"{node.name} ended with {code}: {last_line(node)}")
     proof.say(f"{node.name} refuses with {proof.this.name}: {last_line(node)}")
     await _start_again(proof, node, newest)
+
+
+def _make_newer(proof: Proof, name: str, more: Mapping[str, str]) -> Release:
+    """A release to come, with a file beside which the release before may serve, and what follows it."""
+    adds = _ADDS.replace("{known}", str(releases.count_files(proof.previous.tree)))
+    return releases.copy_tree(proof.folder / name, name, {"proof_adds": adds, **more}, proof.this.tree)
 
 
 async def _migrate_beneath(proof: Proof, newer: Release) -> None:
