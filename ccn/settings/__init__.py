@@ -8,7 +8,8 @@ also stand in a file of its own, which `CCN_DATABASE_URL_FILE` names. An empty v
 `service.py` and the command line read the settings once and hand each constructor its group. Nobody else
 reads them, or the environment, at run time.
 
-    groups, users, claude, prices    what may be set, made of `fields` and `links`
+    groups, users, claude, prices    what may be set
+    fields, links                    what groups are made of
     all_groups                       the groups together, and the order of the sources
     load                             reads them, and refuses what is misspelt or wrong
     environment, sources             the variables, and which files are believed

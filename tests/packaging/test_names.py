@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from scripts import texture
 
 PARTICIPLES: Mapping[str, str] = {}
 """Functions that may be called by a participle, as `path:name`, and why. This list only shrinks."""
+_LISTED = re.compile(r"^    ([a-z_]+(?:, [a-z_]+)*)  +\S", re.MULTILINE)
 LARGEST_FOLDER = 16
 """So many files a reader takes in at once."""
 
@@ -39,6 +41,23 @@ def test_no_folder_holds_more_files_than_a_reader_takes_in(root: Path) -> None:
     files = [*texture.python_files(root / "ccn"), *texture.python_files(root / "tests")]
     sizes = Counter(str(file.parent.relative_to(root)) for file in files)
     assert {folder: size for folder, size in sizes.items() if size > LARGEST_FOLDER} == {}
+
+
+def test_a_package_that_lists_its_modules_lists_all_of_them(root: Path) -> None:
+    """A list stands indented in the docstring, a module or several and what they are for on each line."""
+    wrong = {}
+    for package in (root / "ccn").rglob("__init__.py"):
+        listed = {
+            name
+            for names in _LISTED.findall(ast.get_docstring(ast.parse(package.read_text())) or "")
+            for name in names.split(", ")
+        }
+        folders = {file.parent.name for file in package.parent.glob("*/__init__.py")}
+        modules = {file.stem for file in package.parent.glob("*.py")} - {"__init__", "__main__"}
+        expected = folders if listed and listed <= folders else folders | modules
+        if listed & expected and listed != expected:
+            wrong[str(package.relative_to(root))] = listed ^ expected
+    assert wrong == {}
 
 
 def test_a_participle_is_told_from_a_verb() -> None:

@@ -6,7 +6,8 @@
 
 Reserved money counts as gone. So spent and held together exceed the limit only if a call cost more than was
 reserved for it, and the bound in `price` rules that out. The arrows are triggers in `schema/`, which run
-under the lock of the day's row; a test compares them with a model of these rules.
+under the lock of the day's row; a test compares them with a model of these rules. A node reserves in
+`ccn.node.spending.reservation`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 A refusal is an ordinary result. It travels back to the leader and ends in the log and in `ccn status`. So
 it says which rule was broken (a fixed word, for counters) and how (a sentence, for people).
+
+Here is only how a no looks. Votes are refused in `ballot.judge` and `signer.allow_vote`, reports in
+`intake`, cosignatures in `readback` and `signer.allow_cosignature`.
 """
 
 from __future__ import annotations
