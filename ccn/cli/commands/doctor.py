@@ -10,7 +10,7 @@ import typer
 
 from ccn import settings
 from ccn.cli.doctor import machine, servers
-from ccn.cli.doctor.findings import Finding, FindingLevel
+from ccn.cli.doctor.findings import DoctorFinding, FindingLevel
 from ccn.cli.output import printing
 from ccn.cli.reach.target import Json
 
@@ -37,7 +37,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _print_finding(finding: Finding, *, as_json: bool) -> None:
+def _print_finding(finding: DoctorFinding, *, as_json: bool) -> None:
     if as_json:
         printing.say_json({"level": finding.level, "about": finding.about, "says": finding.says})
         return

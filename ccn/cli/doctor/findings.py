@@ -18,7 +18,7 @@ class FindingLevel(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One thing that was looked at, and what to do about it if it is not as it should be."""
 
     level: FindingLevel
@@ -26,22 +26,22 @@ class Finding:
     says: str
 
 
-def ok(about: str, says: str) -> Finding:
+def ok(about: str, says: str) -> DoctorFinding:
     """Make a finding that is fine."""
-    return Finding(FindingLevel.OK, about, says)
+    return DoctorFinding(FindingLevel.OK, about, says)
 
 
-def look(about: str, says: str) -> Finding:
+def look(about: str, says: str) -> DoctorFinding:
     """Make a finding that may be as it is meant."""
-    return Finding(FindingLevel.LOOK, about, says)
+    return DoctorFinding(FindingLevel.LOOK, about, says)
 
 
-def mend(about: str, says: str) -> Finding:
+def mend(about: str, says: str) -> DoctorFinding:
     """Make a finding with which a node would not start or not work."""
-    return Finding(FindingLevel.MEND, about, says)
+    return DoctorFinding(FindingLevel.MEND, about, says)
 
 
-def collect_findings(about: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+def collect_findings(about: str, check: Callable[[], Iterable[DoctorFinding]]) -> list[DoctorFinding]:
     """Run a check; an error of CCN is a finding, too, and says what to do."""
     try:
         return list(check())
@@ -49,7 +49,7 @@ def collect_findings(about: str, check: Callable[[], Iterable[Finding]]) -> list
         return [mend(about, str(refused))]
 
 
-async def await_findings(about: str, check: Awaitable[Iterable[Finding]]) -> list[Finding]:
+async def await_findings(about: str, check: Awaitable[Iterable[DoctorFinding]]) -> list[DoctorFinding]:
     """Do the same for a check that asks somebody."""
     try:
         return list(await check)

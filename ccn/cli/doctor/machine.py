@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ccn import settings
 from ccn.certificates import identity, inspection
 from ccn.cli.doctor import findings
-from ccn.cli.doctor.findings import Finding
+from ccn.cli.doctor.findings import DoctorFinding
 from ccn.core.identity import address
 from ccn.core.ids import NodeId
 from ccn.gateway import file_limit
@@ -23,7 +23,7 @@ _SOON_DAYS = 7
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared only
 
 
-def check_machine(chosen: settings.Settings, now: datetime) -> list[Finding]:
+def check_machine(chosen: settings.Settings, now: datetime) -> list[DoctorFinding]:
     """Look at everything that needs no other server."""
     checks = {
         "node": lambda: _check_node(chosen),
@@ -35,7 +35,7 @@ def check_machine(chosen: settings.Settings, now: datetime) -> list[Finding]:
     return [each for about, check in checks.items() for each in findings.collect_findings(about, check)]
 
 
-def _check_node(chosen: settings.Settings) -> Iterator[Finding]:
+def _check_node(chosen: settings.Settings) -> Iterator[DoctorFinding]:
     node = chosen.node
     yield findings.ok("node", f"{node.id}, a {node.role}")
     if node.role == "gateway":
@@ -56,7 +56,7 @@ def _check_node(chosen: settings.Settings) -> Iterator[Finding]:
         yield findings.ok("node", f"state in {node.state_dir}")
 
 
-def _check_ports(chosen: settings.Settings) -> Iterator[Finding]:
+def _check_ports(chosen: settings.Settings) -> Iterator[DoctorFinding]:
     listening = {"http": (chosen.http.host, chosen.http.port), "grpc": (chosen.grpc.host, chosen.grpc.port)}
     if chosen.node.role == "voter":
         listening["peers"] = (chosen.peers.host, chosen.peers.port)
@@ -68,7 +68,7 @@ def _check_ports(chosen: settings.Settings) -> Iterator[Finding]:
         yield _try_port(f"port {door}", host, port)
 
 
-def _try_port(about: str, host: str, port: int) -> Finding:
+def _try_port(about: str, host: str, port: int) -> DoctorFinding:
     """Listen for a moment where the door would."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as tried:
@@ -84,7 +84,7 @@ def _try_port(about: str, host: str, port: int) -> Finding:
     return findings.ok(about, f"{host}:{port} is free")
 
 
-def _check_names(chosen: settings.Settings) -> Iterator[Finding]:
+def _check_names(chosen: settings.Settings) -> Iterator[DoctorFinding]:
     if chosen.node.role == "voter":
         yield from _check_advertised("CCN_PEERS", chosen.peers.host, chosen.peers.advertise)
     advertised = chosen.http.advertise
@@ -93,7 +93,7 @@ def _check_names(chosen: settings.Settings) -> Iterator[Finding]:
     )
 
 
-def _check_advertised(prefix: str, host: str, advertised: str) -> Iterator[Finding]:
+def _check_advertised(prefix: str, host: str, advertised: str) -> Iterator[DoctorFinding]:
     if not advertised:
         if host in _EVERYWHERE:
             yield findings.mend("names", f"{prefix}_ADVERTISE is not set, and nobody can reach {host!r}")
@@ -117,7 +117,7 @@ def _check_advertised(prefix: str, host: str, advertised: str) -> Iterator[Findi
         yield findings.ok("names", f"{name} is {', '.join(found)}")
 
 
-def _check_certificates(chosen: settings.Settings, now: datetime) -> Iterator[Finding]:
+def _check_certificates(chosen: settings.Settings, now: datetime) -> Iterator[DoctorFinding]:
     is_gateway = chosen.node.role == "gateway"
     doors.check_doors(chosen)
     shown = identity.read_identity(chosen.tls, NodeId(chosen.node.id), now, gateway=is_gateway)
@@ -146,6 +146,6 @@ def _list_certificates(chosen: settings.Settings) -> Iterable[tuple[str, Path]]:
     return [(variable, file) for variable, file in named.items() if file is not None]
 
 
-def _check_files(chosen: settings.Settings) -> Iterator[Finding]:
+def _check_files(chosen: settings.Settings) -> Iterator[DoctorFinding]:
     file_limit.reserve_files(chosen)
     yield findings.ok("open files", f"{file_limit.count_needed(chosen)} at most")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from ccn import settings
 from ccn.cli.doctor import findings
-from ccn.cli.doctor.findings import Finding
+from ccn.cli.doctor.findings import DoctorFinding
 from ccn.etcd import access, server_status
 from ccn.etcd.server_status import EtcdServerStatus
 from ccn.gateway import redis_link
@@ -24,7 +24,7 @@ _SKEW_LOOK_S, _SKEW_MEND_S = 0.5, 2.0
 _REDIS_S = 2.0
 
 
-async def check_servers(chosen: settings.Settings) -> list[Finding]:
+async def check_servers(chosen: settings.Settings) -> list[DoctorFinding]:
     """Ask all servers at once."""
     checks = {
         "PostgreSQL": _check_database(chosen),
@@ -35,7 +35,7 @@ async def check_servers(chosen: settings.Settings) -> list[Finding]:
     return [finding for several in found for finding in several]
 
 
-async def _check_database(chosen: settings.Settings) -> list[Finding]:
+async def _check_database(chosen: settings.Settings) -> list[DoctorFinding]:
     if not chosen.database.url.get_secret_value():
         return [
             findings.mend("PostgreSQL", "CCN_DATABASE_URL is not set: a node needs its cluster's database")
@@ -57,7 +57,7 @@ async def _check_database(chosen: settings.Settings) -> list[Finding]:
     ]
 
 
-def _judge_database(row: Record, chosen: settings.Settings) -> Iterator[Finding]:
+def _judge_database(row: Record, chosen: settings.Settings) -> Iterator[DoctorFinding]:
     about, major = "PostgreSQL", row["version"] // 10_000
     if major < OLDEST_POSTGRES:
         yield findings.mend(about, f"this is version {major}; CCN needs {OLDEST_POSTGRES} or newer")
@@ -80,7 +80,7 @@ def _judge_database(row: Record, chosen: settings.Settings) -> Iterator[Finding]
         )
 
 
-def judge_clock(least_s: float, most_s: float) -> Finding:
+def judge_clock(least_s: float, most_s: float) -> DoctorFinding:
     """Judge by how much the clock of the database is ahead, which is between these."""
     ahead_s = min((most_s, least_s), key=abs) if least_s * most_s > 0 else 0.0
     says = f"at most {abs(ahead_s):.1f} s from that of PostgreSQL"
@@ -95,7 +95,7 @@ def judge_clock(least_s: float, most_s: float) -> Finding:
     )
 
 
-async def _check_etcd(chosen: settings.EtcdSettings) -> list[Finding]:
+async def _check_etcd(chosen: settings.EtcdSettings) -> list[DoctorFinding]:
     if not chosen.endpoints:
         return [findings.mend("etcd", "CCN_ETCD_ENDPOINTS is not set: nodes find each other there")]
     reached = access.read_access(chosen, datetime.now(UTC))
@@ -103,7 +103,7 @@ async def _check_etcd(chosen: settings.EtcdSettings) -> list[Finding]:
     return [judge_etcd(each, among=len(statuses)) for each in statuses]
 
 
-def judge_etcd(status: EtcdServerStatus, *, among: int) -> Finding:
+def judge_etcd(status: EtcdServerStatus, *, among: int) -> DoctorFinding:
     """Judge one server; of several, one that is away is no reason not to start."""
     if status.failure:
         says = f"{status.address}: {status.failure}"
@@ -119,7 +119,7 @@ def judge_etcd(status: EtcdServerStatus, *, among: int) -> Finding:
     return findings.ok("etcd", f"{status.address}, version {status.version}")
 
 
-async def _check_redis(limits: settings.LimitsSettings) -> list[Finding]:
+async def _check_redis(limits: settings.LimitsSettings) -> list[DoctorFinding]:
     link = redis_link.find_link(limits)
     if link is None:
         return [findings.ok("Redis", "none: each door counts requests alone")]
