@@ -16,7 +16,7 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,10 +35,11 @@ NODES = ("node-1", "node-2", "node-3")
 CCN_UID = 10001
 STAND_IN = "http://stand-in:7790"
 CLAUDE = "https://api.anthropic.com"
+Give = Callable[[Path, int], None]
 PASSWORDS = ("owner", roles.NODE, roles.GATEWAY, "redis")
 
 
-def make_credentials(base: Path, now: datetime) -> None:
+def make_credentials(base: Path, now: datetime, env_file: Path, *, give: Give) -> None:
     """Make what is missing, in the folder of each service, and give the folder to its user."""
     authority = link_certificates.load_or_make_authority(base / "authority", now)
     passwords = {name: keep_password(base / "authority" / name) for name in PASSWORDS}
@@ -51,7 +52,7 @@ def make_credentials(base: Path, now: datetime) -> None:
     write(base / "postgres" / "owner.password", passwords["owner"])
     write(base / "redis" / "users.acl", write_acl(passwords["redis"]))
     write(base / "operator" / "owner.url", database_url("ccn", passwords["owner"]))
-    model = write_model(read_env_file(ENV_FILE))
+    model = write_model(read_env_file(env_file))
     for folder, role in [
         *((node, roles.NODE) for node in NODES),
         ("gateway", roles.GATEWAY),
@@ -153,7 +154,7 @@ def write(file: Path, text: str) -> None:
     new.replace(file)
 
 
-def give(folder: Path, user: int) -> None:
+def give_folder(folder: Path, user: int) -> None:
     """Let one user read a folder, and nobody else."""
     for path in (*folder.iterdir(), folder):
         os.chown(path, user, user)
@@ -188,7 +189,7 @@ def main() -> None:
     match sys.argv[1:]:
         case ["credentials"]:
             os.umask(0o077)
-            make_credentials(CREDENTIALS, datetime.now(UTC))
+            make_credentials(CREDENTIALS, datetime.now(UTC), ENV_FILE, give=give_folder)
             told = "certificates and passwords are there"
         case ["database"]:
             told = asyncio.run(prepare_database(MINE))
