@@ -24,7 +24,7 @@ IMAGE_PYTHON = {"python_version": "3.13", "python_full_version": "3.13.0"}
 
 
 def complaints(project: str, constraints: str) -> Iterator[str]:
-    """What a new environment would get wrong: unpinned, contradicted, unhashed or superfluous packages."""
+    """List packages that a new environment would get wrong: unpinned, contradicted, unhashed, unneeded."""
     wanted = list(requirements(project))
     pins = pinned(constraints)
     for requirement in wanted:
@@ -60,14 +60,14 @@ def pin_blocks(constraints: str) -> list[str]:
 
 
 def requirements(project: str) -> Iterator[Requirement]:
-    """Every requirement that pyproject.toml states, of all extras."""
+    """List every requirement that pyproject.toml states, of all extras."""
     table = tomllib.loads(project)["project"]
     for stated in [table["dependencies"], *table.get("optional-dependencies", {}).values()]:
         yield from map(Requirement, stated)
 
 
 def pinned(constraints: str) -> Mapping[str, Version]:
-    """Package name to its one version."""
+    """Map each package's name to its one version."""
     lines = re.findall(r"^([\w.-]+)==([^\s;]+)", constraints, re.MULTILINE)
     return {canonicalize_name(name): Version(version) for name, version in lines}
 

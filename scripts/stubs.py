@@ -52,7 +52,7 @@ def main(descriptors: Path, folder: Path) -> None:
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
-    """Each message of a file, as gRPC names it and as Python reaches it."""
+    """Map each message of a file, as gRPC names it, to how Python reaches it."""
     module = file.name.removesuffix(".proto").replace("/", ".") + "_pb2"
     todo = [(message, message.name) for message in file.message_type]
     for message, path in todo:

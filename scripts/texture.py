@@ -36,7 +36,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def is_participle(name: str) -> bool:
-    """Whether a function's whole name is a participle, like `told` or `_shown`, which names a value."""
+    """Return whether a function's whole name is a participle, like `told`, which names a value."""
     word = name.strip("_").lower()
     if not word or "_" in word or _NO_PARTICIPLES.fullmatch(word):
         return False
@@ -44,18 +44,18 @@ def is_participle(name: str) -> bool:
 
 
 def is_property(function: Function) -> bool:
-    """Whether the function reads like a value at its callers."""
+    """Return whether the function reads like a value where it is used."""
     names = {ast.unparse(decorator).split(".")[-1].split("(")[0] for decorator in function.decorator_list}
     return bool(names & {"property", "cached_property", "setter", "getter", "computed_field"})
 
 
 def python_files(root: Path) -> list[Path]:
-    """Every source file that a person wrote."""
+    """List every source file that a person wrote."""
     return sorted(path for path in root.rglob("*.py") if GENERATED not in path.relative_to(root).parts[:-1])
 
 
 def functions_of(tree: ast.AST) -> Iterator[Function]:
-    """Every function but dunders, nested ones included."""
+    """List every function but dunders, nested ones included."""
     for node in ast.walk(tree):
         if isinstance(node, Function) and not (node.name.startswith("__") and node.name.endswith("__")):
             yield node
@@ -99,7 +99,7 @@ class Texture:
 
 
 def measure(root: Path) -> Texture:
-    """Everything below a folder."""
+    """Measure all files below a folder."""
     texture = Texture()
     for path in python_files(root):
         texture.add(path, root)
@@ -107,7 +107,7 @@ def measure(root: Path) -> Texture:
 
 
 def rows(source: Texture, tests: Texture) -> Iterable[tuple[str, str]]:
-    """What is printed, in order."""
+    """List what is printed, in order."""
     functions, bare = len(source.functions), [name.strip("_") for name in source.functions]
     one_word = sum("_" not in name for name in bare)
     shared = _sharing(bare)
@@ -151,7 +151,7 @@ def _comments(text: str) -> Iterator[str]:
 
 
 def _is_explanation(comment: str) -> bool:
-    """Whether it is for readers: directives to tools are not, even with a reason."""
+    """Return whether a comment is for readers. Directives to tools are not, even with a reason."""
     return not comment.startswith(("# noqa", "# type:", "# fmt:", "# pragma", "#!"))
 
 

@@ -51,12 +51,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """Ours in multiples of the floor."""
+        """Return ours in multiples of the floor."""
         return self.ours / self.floor if self.floor else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; None if there is none."""
+        """Return whether the goal is reached, or None if there is none."""
         if self.goal is None:
             return None
         judged = self.ours if self.ratio is None else self.ratio
@@ -72,7 +72,7 @@ class Report:
 
 
 def calibrate() -> float:
-    """Seconds that a fixed piece of work takes now, best of three: an interrupt does not count."""
+    """Time a fixed piece of work in seconds, the best of three, so that an interrupt does not count."""
     return min(_work() for _ in range(3))
 
 
@@ -116,6 +116,6 @@ def _steady(ran: Sequence[tuple[float, dict[str, float]]]) -> list[tuple[float, 
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile: a value that was measured."""
+    """Return the nearest-rank percentile, a value that was measured."""
     ranked = sorted(values)
     return ranked[max(1, math.ceil(percent / 100 * len(ranked))) - 1]

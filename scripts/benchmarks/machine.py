@@ -26,7 +26,7 @@ async def run(rounds: int) -> harness.Report:
 
 
 async def hashing() -> float:
-    """MiB per second."""
+    """Measure hashing in MiB per second."""
     block = bytes(16 << 20)
     since = time.perf_counter()
     hashlib.sha256(block).digest()
@@ -34,7 +34,7 @@ async def hashing() -> float:
 
 
 async def syncing() -> float:
-    """Milliseconds until an appended record is on disk."""
+    """Measure the milliseconds until an appended record is on disk."""
     took = []
     with tempfile.TemporaryFile(buffering=0) as file:
         for _ in range(SYNCS):
@@ -46,7 +46,7 @@ async def syncing() -> float:
 
 
 async def echoing() -> float:
-    """Milliseconds for a small message there and back."""
+    """Measure the milliseconds for a small message there and back."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():

@@ -18,7 +18,7 @@ VERDICTS = {True: "met", False: "MISSED", None: ""}
 
 
 def as_table(name: str, about: str, told: Report) -> Group:
-    """Floor, ours, ratio and goal of each figure, then how the rounds went."""
+    """Draw floor, ours, ratio and goal of each figure, then how the rounds went."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("figure")
     for column in ("unit", "floor", "ours", "ratio", "goal", ""):
@@ -30,7 +30,7 @@ def as_table(name: str, about: str, told: Report) -> Group:
 
 
 def as_json(name: str, told: Report) -> str:
-    """The same as one JSON object on one line."""
+    """Write the same as one JSON object on one line."""
     return json.dumps(
         {
             "benchmark": name,

@@ -30,7 +30,7 @@ UNLIMITED = {
     "CCN_LIMITS_STREAMS": "100000",
     "CCN_HTTP_ADDRESS_LIMIT": "100000",
 }
-"""What one caller of a benchmark does would be too much for any user."""
+"""Limits out of the way: one caller of a benchmark does more than any user may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Node:
 async def node(
     database: settings.DatabaseSettings, model: str, chosen: Mapping[str, str] = UNLIMITED
 ) -> AsyncIterator[Node]:
-    """One node, which has the example character, with what is chosen of its settings."""
+    """Run one node with the example character and the chosen settings."""
     port = free_port()
     environ = {
         "CCN_DATABASE_URL": database.url.get_secret_value(),
@@ -75,7 +75,7 @@ async def stand_in() -> AsyncIterator[str]:
 
 
 async def begun(port: int, key: str) -> str:
-    """A conversation in which something was said, and the reply came."""
+    """Begin a conversation in which something was said and answered; return its id."""
     sdk = anthropic.AsyncAnthropic(api_key=key, base_url=f"http://127.0.0.1:{port}")
     async with sdk:
         said: Any = [{"role": "user", "content": ASKS}]
@@ -87,7 +87,7 @@ async def begun(port: int, key: str) -> str:
 
 @asynccontextmanager
 async def process(*argv: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[int]:
-    """Python with these arguments, until the block ends."""
+    """Run Python with these arguments until the block ends."""
     running = await asyncio.create_subprocess_exec(
         sys.executable,
         *argv,
@@ -103,7 +103,7 @@ async def process(*argv: str, environ: Mapping[str, str] | None = None) -> Async
 
 
 async def listens(port: int) -> None:
-    """Return once somebody does."""
+    """Return once something listens at the port."""
     async with asyncio.timeout(60):
         while True:
             with suppress(OSError):
@@ -114,6 +114,6 @@ async def listens(port: int) -> None:
 
 
 def free_port() -> int:
-    """One that nobody listens at just now."""
+    """Find a port at which nothing listens now."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])

@@ -32,7 +32,7 @@ class Server:
     url: str = field(repr=False)
 
     async def database(self, name: str, *then: str) -> settings.DatabaseSettings:
-        """A new database with the newest schema, and with these statements run on it."""
+        """Make a new database with the newest schema, and run these statements on it."""
         url = await self.empty(name)
         await migrate.apply_pending(url)
         for statement in then:
@@ -40,7 +40,7 @@ class Server:
         return settings.DatabaseSettings(url=SecretStr(url))
 
     async def empty(self, name: str) -> str:
-        """The address of a new database that holds nothing."""
+        """Make a new database without tables, and return its address."""
         await _execute(self.url, f"CREATE DATABASE {name}")
         return f"{self.url.rpartition('/')[0]}/{name}"
 
@@ -56,7 +56,7 @@ async def running() -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def writing(database: settings.DatabaseSettings) -> AsyncIterator[Writer]:
-    """A node's writer, at work until the block ends."""
+    """Run a node's writer until the block ends."""
     writer = Writer(database, NodeId("node-1"), lambda: datetime.now(UTC))
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(writer.run(), name="writer")

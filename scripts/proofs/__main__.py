@@ -21,11 +21,11 @@ PROOFS: dict[str, tuple[Callable[[int, str], Awaitable[ProofOutcome]], int]] = {
     "losses": (losses.prove_losses, 20),
     "restored": (restored.prove_restored, 20),
 }
-"""What can be shown, and how often it is tried if nothing is said."""
+"""The proofs, and how often each is tried by default."""
 
 
 def main() -> int:
-    """Run what is named, or all."""
+    """Run the named proof, or all."""
     parser = argparse.ArgumentParser(prog="scripts/prove", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"which of {', '.join(PROOFS)}; all if none is named")
     parser.add_argument("--times", type=int, default=0, help="how often each is tried")

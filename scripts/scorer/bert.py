@@ -1,7 +1,7 @@
 """`scripts/encoder-onnx FROM TO`: makes the ONNX file of a sentence encoder from its weights.
 
-Many encoders are handed round as `model.safetensors` with a `config.json`, and onnxruntime reads neither.
-What the family of BERT computes fits on a page, so no framework is needed to write it down. The model made
+Many encoders are published as `model.safetensors` with a `config.json`, and onnxruntime reads neither. What
+the family of BERT computes fits on a page, so no framework is needed to write it. The model made
 here takes texts without padding, as `ccn.encoder` gives them.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def make(origin: Path, to: Path) -> Path:
-    """The folder that `ccn.encoder` wants, from one that has the weights."""
+    """Write the folder that `ccn.encoder` needs, from one with the weights."""
     content = onnx(shape(_configuration(origin / CONFIG)), numbers((origin / WEIGHTS).read_bytes()))
     to.mkdir(parents=True, exist_ok=True)
     for name in (TOKENIZER, LIST):
@@ -75,7 +75,7 @@ def make(origin: Path, to: Path) -> Path:
 
 
 def onnx(sizes: Shape, weights: Mapping[str, Floats]) -> bytes:
-    """From the numbers of a text's pieces to a vector for each."""
+    """Write a model that turns the numbers of a text's pieces into a vector for each."""
     try:
         return _Encoder(sizes, weights).written()
     except KeyError as missing:
@@ -93,7 +93,7 @@ def _configuration(file: Path) -> Mapping[str, Any]:
 
 
 def shape(config: Mapping[str, Any]) -> Shape:
-    """The sizes in a configuration; a model that computes something else is refused."""
+    """Read the sizes in a configuration. Refuse a model that computes something else."""
     for name, understood in _UNDERSTOOD.items():
         if (told := config.get(name, understood)) != understood:
             raise errors.InputInvalid(f"its {name} is {told}, and only {understood} is understood")
@@ -112,7 +112,7 @@ def shape(config: Mapping[str, Any]) -> Shape:
 
 
 def numbers(content: bytes) -> dict[str, Floats]:
-    """The tensors of floating-point numbers in a safetensors file, by name."""
+    """Read the tensors of floating-point numbers in a safetensors file, by name."""
     begin = 8 + int.from_bytes(content[:8], "little")
     try:
         told = json.loads(content[8:begin])
@@ -132,13 +132,13 @@ def _tensor(body: memoryview, told: Mapping[str, Any]) -> Floats:
 
 
 class _Encoder:
-    """The graph while it is put together, a method for each part that occurs more than once."""
+    """The graph while it is built, with a method for each part that occurs more than once."""
 
     def __init__(self, sizes: Shape, weights: Mapping[str, Floats]) -> None:
         self._sizes, self._weights, self._graph = sizes, weights, Graph("bert")
 
     def written(self) -> bytes:
-        """The file."""
+        """Return the bytes of the file."""
         graph, rows = self._graph, self._embedded()
         for layer in range(self._sizes.layers):
             rows = self._layer(rows, f"encoder.layer.{layer}")
@@ -150,7 +150,7 @@ class _Encoder:
         return graph.written()
 
     def _embedded(self) -> str:
-        """What a piece means by itself, and where it stands."""
+        """Add what a piece means by itself, and where it stands."""
         graph, at = self._graph, "embeddings"
         pieces = graph.given("input_ids", INT64, ["texts", "pieces"])
         places = self._weights[f"{at}.position_embeddings.weight"]
@@ -172,7 +172,7 @@ class _Encoder:
         return self._normal(graph.step("Add", said, rows), f"{name}.output.LayerNorm")
 
     def _attended(self, rows: str, name: str) -> str:
-        """What each piece takes from the others."""
+        """Add what each piece takes from the others."""
         graph, width = self._graph, self._sizes.width // self._sizes.heads
         query = self._heads(rows, f"{name}.query", 1 / math.sqrt(width), perm=(0, 2, 1, 3))
         key = self._heads(rows, f"{name}.key", 1.0, perm=(0, 2, 3, 1))

@@ -74,12 +74,12 @@ class Sample:
 
     @property
     def is_message(self) -> bool:
-        """Whether it is a message rather than a statement."""
+        """Return whether the sample is a message rather than a statement."""
         return self.task in MESSAGES
 
 
 def load(data: Path) -> list[Sample]:
-    """Everything in the folder, in the order of the files."""
+    """Load all samples of the folder, in the order of the files."""
     return [
         *(_message(row) for row in _rows(data / "messages.jsonl.gz")),
         *(_statement(row) for row in _rows(data / "statements.jsonl.gz")),

@@ -1,8 +1,8 @@
 """Tier 2: heads over the embeddings of one sentence encoder, trained on the same evidence as tier 1.
 
-Separate from `training`, whose features are counted by ourselves and come out bit for bit anywhere; an
-embedding is somebody else's floating-point arithmetic, so heads are trained where they are used. The heads
-of statements and of messages are solved together: what they have in common, and what is each one's own.
+Separate from `training`, whose features are counted here and are the same bits on every machine. An
+embedding comes from another library's floating-point arithmetic, so heads are trained where they are used.
+The heads of statements and of messages are solved together: what they share, and what is each one's own.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Embedding:
 
 
 def see(samples: Sequence[Sample], encoder: TextEncoder) -> list[Embedding]:
-    """The embeddings of all samples that have words enough, and of pieces of the messages."""
+    """Embed all samples that have words enough, and pieces of the messages."""
     pieces = (piece for sample in samples for piece in parts.pieces(sample))
     return [*_seen(samples, encoder, 1.0), *_seen(pieces, encoder, training.PIECE)]
 
 
 def pack(seen: Sequence[Embedding], encoder: TextEncoder, about: Mapping[str, object]) -> bytes:
-    """The heads file: two heads per axis, their place on the scale, and how far strangers are apart."""
+    """Write the heads file: two heads per axis, their place on the scale, how far strangers are apart."""
     heads = np.stack([_heads(axis, seen) for axis in AXES], axis=-1).round(_DIGITS)
     heads = heads.astype(np.float32).astype(np.float64)
     whole = [each for each in seen if each.weight == 1]
@@ -79,7 +79,7 @@ def _seen(samples: Iterable[Sample], encoder: TextEncoder, weight: float) -> lis
 
 
 def _heads(axis: str, seen: Sequence[Embedding]) -> Floats:
-    """That of statements and that of messages."""
+    """Fit the head of statements and that of messages."""
     used = [each for each in seen if axis in EVIDENCE[each.sample.task]]
     weights = [each.weight for each in used]
     shown, sure, of_task = training.evidence(axis, [each.sample for each in used], weights)

@@ -35,18 +35,18 @@ class Rows:
 
     @classmethod
     def of(cls, places: Sequence[Integers], dense: Floats, width: int) -> Rows:
-        """Rows from the places of each text; no text may have none."""
+        """Make rows from the places of each text. Each text has at least one."""
         counts = np.array([len(each) for each in places])
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return cls(np.concatenate(places), starts, 1 / np.sqrt(counts), dense, width)
 
     def times(self, weights: Floats) -> Floats:
-        """The sum of each row."""
+        """Return the weighted sum of each row."""
         sums = np.add.reduceat(weights[: self.width][self.columns], self.starts) * self.norms
         return np.asarray(sums + np.einsum("ij,j->i", self.dense, weights[self.width :]))
 
     def transposed(self, values: Floats) -> Floats:
-        """The sum of each column, its rows multiplied by these values."""
+        """Return the sum of each column, after its rows are multiplied by these values."""
         counts = np.diff(np.append(self.starts, len(self.columns)))
         spread = np.repeat(values * self.norms, counts)
         sparse = np.bincount(self.columns, weights=spread, minlength=self.width)
@@ -54,14 +54,14 @@ class Rows:
 
 
 def logistic(rows: Rows, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Floats) -> Floats:
-    """Weights that tell the shown from the others; `sure` weighs the rows, `penalty` the weights."""
+    """Fit weights that tell the shown from the others. `sure` weighs the rows, `penalty` the weights."""
     signs = np.where(shown, 1.0, -1.0)
     weights = np.zeros(rows.width + rows.dense.shape[1])
     loss, slope, curve = _at(rows, signs, sure, penalty, weights)
     size, before = float(np.abs(slope).max()), np.inf
     for _ in range(_NEWTON_STEPS):
         if size <= _GRADIENT or (size <= _NEARLY and size > before / 2):
-            break  # there, or as near as the last bits let us come
+            break  # at the minimum, or as near as the last bits allow
         step = _solve(rows, curve, penalty, -slope, max(_CARE, min(0.1, size)))
         length = 1.0
         while True:
@@ -76,7 +76,7 @@ def logistic(rows: Rows, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Fl
 
 
 def dense(rows: Floats, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Floats) -> Floats:
-    """The same for rows of few columns, none of them sparse: whole Newton steps, solved directly."""
+    """Fit the same for rows of few columns, none of them sparse: whole Newton steps, solved directly."""
     signs = np.where(shown, 1.0, -1.0)
     weights = np.zeros(rows.shape[1])
 
@@ -101,7 +101,7 @@ def dense(rows: Floats, shown: npt.NDArray[np.bool_], sure: Floats, penalty: Flo
 def _at(
     rows: Rows, signs: Floats, sure: Floats, penalty: Floats, weights: Floats
 ) -> tuple[float, Floats, Floats]:
-    """Loss, gradient, and the curvature of each row."""
+    """Return the loss, the gradient, and the curvature of each row."""
     margins = signs * rows.times(weights)
     loss = float((sure * np.logaddexp(0, -margins)).sum() + 0.5 * (penalty * weights * weights).sum())
     wrong = 1 / (1 + np.exp(np.clip(margins, -500, 500)))
@@ -110,7 +110,7 @@ def _at(
 
 
 def _solve(rows: Rows, curve: Floats, penalty: Floats, goal: Floats, forcing: float) -> Floats:
-    """Conjugate gradients for the Newton step, as exact as the step deserves."""
+    """Solve for the Newton step by conjugate gradients, as exactly as the step needs."""
     found = np.zeros_like(goal)
     rest = goal.copy()
     towards = rest / penalty

@@ -16,24 +16,24 @@ _DRAWS = 20  # of a window of each trait and pole
 
 
 def area(scores: Floats, shown: Booleans) -> float:
-    """The AUC: how often a shown one scores higher than one that is not; NaN without both."""
+    """Return the AUC: how often a shown one scores higher than one that is not; NaN without both."""
     return _share_higher(scores[shown][:, None] - scores[~shown][None, :])
 
 
 def area_of_equal_length(scores: Floats, shown: Booleans, lengths: Floats) -> float:
-    """The same over pairs of about the same length only; NaN where there are hardly any."""
+    """Return the AUC over pairs of about the same length only; NaN where there are hardly any."""
     apart = np.abs(np.log(lengths[shown])[:, None] - np.log(lengths[~shown])[None, :])
     differences = (scores[shown][:, None] - scores[~shown][None, :])[apart <= np.log(_ALIKE)]
     return _share_higher(differences) if differences.size >= _PAIRS else float("nan")
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:
-    """Spearman's."""
+    """Return Spearman's rank correlation."""
     return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
 
 
 def reliability(groups: Sequence[Floats], window: int) -> float:
-    """How much of the variance of window means lies between the sources: 1 if windows of a source agree."""
+    """Return the share of the variance of window means between sources: 1 if windows of a source agree."""
     means = [
         group[: len(group) // window * window].reshape(-1, window, group.shape[1]).mean(axis=1)
         for group in groups
@@ -46,9 +46,9 @@ def reliability(groups: Sequence[Floats], window: int) -> float:
 
 
 def strangers(groups: Sequence[tuple[str, Floats]], window: int) -> float:
-    """The mean squared distance, over the axes, between windows of different sources.
+    """Return the mean squared distance, over the axes, between windows of different sources.
 
-    Two of one name are opposites rather than strangers, and are not compared.
+    Two sources of one name are opposites rather than strangers, so they are not compared.
     """
     means = [(name, group[:window].mean(axis=0)) for name, group in groups if len(group) >= window]
     distances = [
@@ -61,9 +61,9 @@ def strangers(groups: Sequence[tuple[str, Floats]], window: int) -> float:
 
 
 def strangers_of(by_source: Mapping[tuple[str, bool], Sequence[Floats]], window: int) -> float:
-    """The same of the messages of each trait and pole: the mean over windows drawn at random.
+    """Return the same for the messages of each trait and pole: the mean over windows drawn at random.
 
-    0 where no two of them have messages enough: then nothing is known of strangers.
+    It is 0 if no two of them have messages enough: then nothing is known of strangers.
     """
     draw = np.random.default_rng(3)
     groups = [(task, np.array(rows)) for (task, _), rows in by_source.items() if len(rows) >= window]

@@ -1,6 +1,6 @@
 """An ONNX file, written byte by byte.
 
-It takes two dozen fields of a protobuf, and the library for it would be one more dependency.
+The file needs two dozen fields of a protobuf, and the library for it would be one more dependency.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ Shape = Sequence[str | int]
 
 
 class Graph:
-    """What a model computes, put together step by step; every step answers with the name of its output."""
+    """What a model computes, built step by step. Every step returns the name of its output."""
 
     def __init__(self, name: str) -> None:
         self._parts = [_text(2, name)]
         self._steps = 0
 
     def given(self, name: str, kind: int, shape: Shape) -> str:
-        """An input."""
+        """Add an input."""
         self._parts.append(_part(11, _value(name, kind, shape)))
         return name
 
     def kept(self, name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int64]) -> str:
-        """Numbers that the model brings along."""
+        """Add numbers that the model contains."""
         self._parts.append(_part(5, _tensor(name, values)))
         return name
 
     def step(self, operation: str, *inputs: str, output: str = "", **attributes: Attribute) -> str:
-        """One operation on what is there."""
+        """Add an operation on what is there."""
         self._steps += 1
         named = output or f"{operation} {self._steps}"
         self._parts.append(_part(1, _node(operation, inputs, named, attributes)))
         return named
 
     def answer(self, name: str, kind: int, shape: Shape) -> str:
-        """An output of a step that is one of the model."""
+        """Make the output of a step an output of the model."""
         self._parts.append(_part(12, _value(name, kind, shape)))
         return name
 
     def written(self) -> bytes:
-        """The file."""
+        """Return the bytes of the file."""
         return b"".join([_number(1, _IR), _part(7, b"".join(self._parts)), _part(8, _number(2, _OPSET))])
 
 
@@ -93,7 +93,7 @@ def _number(field: int, value: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; what is below zero as its complement in 64 bits."""
+    """Write seven bits a byte, the lowest first, and a negative number as its complement in 64 bits."""
     value &= (1 << 64) - 1
     out = bytearray()
     while value > 0x7F:

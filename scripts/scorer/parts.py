@@ -19,12 +19,12 @@ _FEWEST = 3  # sentences
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, without headings."""
+    """Split a text into its sentences, without headings."""
     return [part for part in _ENDS.split(text) if len(part.split()) >= _WORDS]
 
 
 def pieces(sample: Sample) -> Iterator[Sample]:
-    """The beginning of a message, and a few sentences from somewhere in it: always the same ones."""
+    """Cut the beginning of a message, and a few sentences from somewhere in it: always the same ones."""
     said = sentences(sample.text)
     if not sample.is_message or len(said) < _FEWEST:
         return

@@ -1,8 +1,8 @@
 """Splits in which neither a question nor a prompt of the test was ever trained on.
 
-Nine of them: a third of each trait's questions under one of three prompts is the test; messages that share
-the question or the prompt with it are left out of the training altogether. Statements are cut in nine.
-Where every message is needed as a test, `by_question` holds out questions only.
+There are nine. A third of each trait's questions under one of three prompts is the test. Messages that
+share the question or the prompt with it are left out of the training altogether. Statements are cut in
+nine. Where every message is needed as a test, `by_question` holds out questions only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Split:
 
 
 def split(samples: Sequence[Sample], number: int) -> Split:
-    """The split of this number; neighbours in number differ in question and in prompt."""
+    """Make the split of this number. Neighbours in number differ in question and in prompt."""
     third, prompt = number % 3, (number + number // 3) % 3
     thirds = _thirds(samples)
     lopsided = _lopsided(samples)
@@ -57,7 +57,7 @@ def by_question(samples: Sequence[Sample], third: int) -> Split:
 
 
 def _thirds(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
-    """Which third each question belongs to; those that show both poles are dealt first, one to each."""
+    """Assign each question to a third. Those that show both poles are dealt first, one to each."""
     both: dict[tuple[str, str], set[bool]] = {}
     for sample in samples:
         if sample.is_message:
@@ -71,7 +71,7 @@ def _thirds(samples: Sequence[Sample]) -> Mapping[tuple[str, str], int]:
 
 
 def _lopsided(samples: Sequence[Sample]) -> set[str]:
-    """Traits of which some prompt has almost no messages of one pole."""
+    """Find traits of which some prompt has almost no messages of one pole."""
     counts: dict[tuple[str, int, bool], int] = {}
     for sample in samples:
         if sample.is_message:

@@ -20,7 +20,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?;:'\"()-"
 
 
 def make(folder: Path, words: Sequence[str], *, width: int = WIDTH, seed: int = 1) -> Path:
-    """Write such a model into a folder: it knows these words, and all others letter by letter."""
+    """Write such a model into a folder. It knows these words, and all others letter by letter."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces = dict.fromkeys([*_FRAME, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *words])
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
@@ -32,7 +32,7 @@ def make(folder: Path, words: Sequence[str], *, width: int = WIDTH, seed: int = 
 
 
 def onnx(table: npt.NDArray[np.float32], mixing: npt.NDArray[np.float32]) -> bytes:
-    """A row of the table for each piece, mixed, and bent by tanh."""
+    """Write the model: a row of the table for each piece, mixed, then tanh."""
     graph = Graph("tiny")
     pieces = graph.given("input_ids", INT64, ["one", "pieces"])
     graph.given("attention_mask", INT64, ["one", "pieces"])

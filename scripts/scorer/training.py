@@ -1,7 +1,7 @@
 """One head per axis, then its weights in small integers and its place on the scale from 0 to 1.
 
-A task is a trait or a behaviour. Each has an intercept of its own, thrown away afterwards, so that no head
-learns what a task's topics are; only what tells the shown from the not shown within it.
+A task is a trait or a behaviour. Each has an intercept of its own, which is thrown away afterwards. So no
+head learns the topics of a task, only what tells the shown from the not shown within it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Heads:
 
 
 def see(samples: Sequence[Sample]) -> list[Seen]:
-    """The features of all samples that have words enough, and of pieces of the messages."""
+    """Find the features of all samples that have words enough, and of pieces of the messages."""
     whole = _seen(samples, 1.0)
     return whole + _seen((piece for sample in samples for piece in parts.pieces(sample)), PIECE)
 
@@ -65,7 +65,7 @@ def _seen(samples: Iterable[Sample], weight: float) -> list[Seen]:
 
 
 def fit(seen: Sequence[Seen], axes: Sequence[str] = AXES) -> Heads:
-    """All heads; those of axes not asked for stay zero."""
+    """Fit all heads. Those of axes not asked for stay zero."""
     table, from_lexicon = np.zeros((features.TABLE, len(AXES))), np.zeros(len(AXES))
     for axis in axes:
         at = AXES.index(axis)
@@ -74,7 +74,7 @@ def fit(seen: Sequence[Seen], axes: Sequence[str] = AXES) -> Heads:
 
 
 def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, object]) -> bytes:
-    """The weights file: rounded, and calibrated with the messages that are no evidence for an axis."""
+    """Write the weights file: rounded, and calibrated with messages that are no evidence for an axis."""
     unit = np.array([rounded(max(float(column.max()), 1e-12) / 127) for column in np.abs(heads.table).T])
     table = np.floor(heads.table / unit + 0.5).astype(np.int8)
     lexicon_weights = [round(float(weight), 4) for weight in heads.lexicon]
@@ -86,7 +86,7 @@ def pack(version: str, heads: Heads, seen: Sequence[Seen], about: Mapping[str, o
 def evidence(
     axis: str, samples: Sequence[Sample], weights: Sequence[float]
 ) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
-    """Of samples that speak for an axis or against it: which show it, how surely, and each one's task."""
+    """Return, of samples that speak about an axis, which show it, how surely, and each one's task."""
     speaks = np.array([EVIDENCE[sample.task][axis] for sample in samples])
     shown = np.array([sample.shown for sample in samples]) == (speaks > 0)
     of_task = np.zeros((len(samples), len(_TASKS)))
@@ -110,7 +110,7 @@ def _head(axis: str, seen: Sequence[Seen]) -> tuple[Floats, float]:
 def _calibration(
     table: npt.NDArray[np.int8], unit: Floats, from_lexicon: Sequence[float], seen: Sequence[Seen]
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Median and spread of each axis, once for statements and once for messages."""
+    """Find the median and spread of each axis, once for statements and once for messages."""
     whole = [each for each in seen if each.weight == 1]
     sums = np.array([
         table[each.places].sum(axis=0, dtype=np.int64) * unit / math.sqrt(len(each.places))
@@ -121,7 +121,7 @@ def _calibration(
 
 
 def calibration(samples: Sequence[Sample], sums: Floats) -> tuple[list[list[float]], list[list[float]]]:
-    """The same from the sums of whole samples: what is no evidence for an axis shows where neutral is."""
+    """Find the same from sums of whole samples. What is no evidence for an axis shows where neutral is."""
     middles: list[list[float]] = []
     spreads: list[list[float]] = []
     for statements in (True, False):
@@ -140,5 +140,5 @@ def calibration(samples: Sequence[Sample], sums: Floats) -> tuple[list[list[floa
 
 
 def rounded(value: float) -> float:
-    """Six digits, so that the last bits of a sum do not show."""
+    """Round to six digits, so that the last bits of a sum do not show."""
     return float(f"{value:.6g}")
