@@ -212,7 +212,7 @@ def _fork_for_asks(asks: socket.socket) -> list[str] | None:
             ends.recv(4096)
             _reap_children(running)
             continue
-        message, streams, _, _ = socket.recv_fds(asks, _ASK_LIMIT, 4)
+        message, streams = _receive_ask(asks)
         if not message:
             return None
         if not (pid := os.fork()):
@@ -225,6 +225,15 @@ def _fork_for_asks(asks: socket.socket) -> list[str] | None:
         for fd in given:
             os.close(fd)
         asks.send(str(pid).encode())
+
+
+def _receive_ask(asks: socket.socket) -> tuple[bytes, list[int]]:
+    """What is asked for, and the open files for it; nothing once nobody is left to ask."""
+    try:
+        message, streams, _, _ = socket.recv_fds(asks, _ASK_LIMIT, 4)
+    except ConnectionResetError:  # by somebody who ended before they read that it is ready
+        return b"", []
+    return message, streams
 
 
 def _become_child(message: bytes, streams: Sequence[int], others: Iterable[int], parent: int) -> list[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import subprocess
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from ccn.cli.cluster.fork_server import ForkedProcess, ForkServer
 from tests.support.cli import nursery
 
 _ONE_AT_A_TIME = threading.Lock()
+_IMPORTED_S = 250.0
 
 
 def run(
@@ -65,7 +67,7 @@ def begin(
 def prepare() -> None:
     """Have everything imported by the time that the first is started."""
     with _ONE_AT_A_TIME:
-        _forking()
+        _line()
 
 
 def complaint(ended: subprocess.CompletedProcess[str]) -> str:
@@ -84,8 +86,17 @@ def environment(**changes: str) -> dict[str, str]:
 
 @cache
 def _forking() -> ForkServer:
-    """One for all tests of this process. It ends when nobody holds the other end of its line."""
+    """One for all tests of this process, once it has imported everything."""
+    line = _line()
+    line.settimeout(_IMPORTED_S)
+    line.recv(1, socket.MSG_PEEK)  # on a busy machine that takes longer than a fork server is waited for
+    return ForkServer(None, line)
+
+
+@cache
+def _line() -> socket.socket:
+    """The way to it. It ends when nobody holds the other end."""
     nursery.offer()  # unless whoever started this process has one
     line = nursery.connect()
     atexit.register(line.close)
-    return ForkServer(None, line)
+    return line
