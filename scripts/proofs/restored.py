@@ -34,6 +34,7 @@ from scripts.upgrades import load
 from scripts.upgrades.load import Talkers
 
 NODE = "node-1"
+ASK_EVERY_S = 0.08
 ASKED = ("/api/v1/characters", "/api/v1/conversations") * 2
 TALKING = 2
 LONGEST_PAUSE_S = 1.0
@@ -191,7 +192,7 @@ async def _ask_doors(doors: _Doors, asked: str) -> None:
                 answer = await client.get(asked)
                 at = time.monotonic()
                 (doors.answered if answer.is_success else doors.refused).append(at)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(ASK_EVERY_S)
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -178,14 +178,7 @@ def ready(node: dict[str, Any]) -> bool:
 
 
 def complaint(folder: Path, *options: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
-    ended = subprocess.run(
-        [*CCN, "up", *options],
-        capture_output=True,
-        text=True,
-        timeout=START_S,
-        env=surroundings(folder) | (environ or {}),
-        check=False,
-    )
+    ended = commands.run("up", *options, env=surroundings(folder) | (environ or {}), timeout_s=START_S)
     assert ended.stdout == ""
     if "--json" not in options:
         return ended.returncode, ended.stderr
