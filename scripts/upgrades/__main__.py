@@ -102,7 +102,7 @@ def _note_losses(opened: Proof, kept: Kept, longest_s: float) -> None:
         opened.broken.append("messages or replies were lost or doubled")
     if not opened.talkers.answered:
         opened.broken.append("nobody was answered")
-    if longest_s > _LONGEST_GAP_S:
+    if opened.cluster.size > 1 and longest_s > _LONGEST_GAP_S:
         opened.broken.append(f"for {longest_s:.0f} s no block was sealed")
 
 

@@ -1,8 +1,7 @@
 """The record as each program exports it, and what the verifier of each says of it.
 
 While the first protocol is in force, each verifies what either exports. Once a higher one is, the verifier
-of the release before cannot read the rules: it has to say so, and to call the record neither verified nor
-forged.
+of the release before cannot read the rules, and must not call the record verified.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from scripts.upgrades.releases import Release
 
 VERIFIED = (0, 10)
 """The second says that the newest blocks wait for cosignatures, as they do while nodes run."""
-UNREADABLE = 40
+REFUSED = (30, 40)
+"""A contradiction, or nothing that can be read."""
 _PATIENCE_S = 300
 
 
@@ -40,7 +40,7 @@ async def check_at_the_end(proof: Proof) -> None:
     await _judge(proof, proof.this, proof.this, file, VERIFIED)
     status = await proof.cluster.status(proof.cluster.nodes[0])
     is_raised = (status.get("protocol") or 1) > 1
-    await _judge(proof, proof.previous, proof.this, file, (UNREADABLE,) if is_raised else VERIFIED)
+    await _judge(proof, proof.previous, proof.this, file, REFUSED if is_raised else VERIFIED)
 
 
 async def _export(proof: Proof, release: Release) -> Path | None:
