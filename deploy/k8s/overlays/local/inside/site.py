@@ -29,7 +29,7 @@ def main() -> None:
         return
     for left in ("ca", "public", "secrets", "tls", "setup"):
         shutil.rmtree(SITE / left, ignore_errors=True)
-    make_authority = ["ccn", "keys", "init", "--dir", SITE, "--node", "setup"]
+    make_authority = ["ccn", "keys", "init", "--dir", str(SITE), "--node", "setup"]
     subprocess.run(make_authority, check=True, stdout=subprocess.DEVNULL)
     for unused in ("tls", "setup"):
         shutil.rmtree(SITE / unused)
