@@ -69,6 +69,7 @@ _WAITING = (
     "cluster/test_",
     "cluster/chaos/",
     "embedded/postgres/",
+    "packaging/test_proofs.py",
     "store/writing/test_durability.py",
 )
 """Files whose tests mostly wait for processes, timers and the disk."""
