@@ -114,7 +114,7 @@ async def _live(
 ) -> None:
     """Serve until told to stop; `RecordLost` once the database does not show any more what it must."""
     stop = asyncio.Event()
-    certificates = CertificateWatches(clock.utc_now)
+    certificates = CertificateWatches(clock.utc_now, chosen.tls.look_s)
     try:
         servers.watch_databases(chosen.database, certificates)
         plan = await migrate.apply_pending(

@@ -68,7 +68,7 @@ async def open_gateway(
     if not chosen.etcd.endpoints:
         raise errors.SettingsInvalid("CCN_ETCD_ENDPOINTS is not set: a gateway finds the voters there")
     name = NodeId(chosen.node.id)
-    certificates = CertificateWatches(clock.utc_now)
+    certificates = CertificateWatches(clock.utc_now, chosen.tls.look_s)
     shown = certificates.add_link(
         "peers", lambda: identity.read_identity(chosen.tls, name, clock.utc_now(), gateway=True)
     )

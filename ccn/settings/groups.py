@@ -204,6 +204,10 @@ class TlsSettings(SettingsGroup):
         default=None, description="PEM file with this node's certificate, for NODE.ccn.internal."
     )
     key: Path | None = Field(default=None, description="PEM file with the key of that certificate.")
+    look_s: Seconds = Field(
+        default=10.0,
+        description="How often it is looked whether files of certificates have changed, those of any link.",
+    )
 
 
 class ClusterSettings(SettingsGroup):

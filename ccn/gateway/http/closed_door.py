@@ -39,7 +39,7 @@ async def serve_until_mended(
     )
     http, grace_s = node_settings.http, node_settings.node.shutdown_timeout_s
     closed_app = create_closed_app(node_settings.node.id, ready, http)
-    certificates = CertificateWatches()
+    certificates = CertificateWatches(look_s=node_settings.tls.look_s)
     tls = server.read_certificate(http, certificates)
     with contextlib.closing(server.listen_on_port(http)) as listening:
         async with asyncio.TaskGroup() as tasks:

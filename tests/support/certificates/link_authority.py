@@ -59,7 +59,13 @@ def put_pair(pair: Pair, issued: Pair) -> str:
     """Renew what is shown, in the files it is in: the key first. Return its serial number."""
     for file, new in zip(reversed(pair), reversed(issued), strict=True):
         file.write_bytes(new.read_bytes())
-    return f"{x509.load_pem_x509_certificate(issued[0].read_bytes()).serial_number:X}"
+    return read_serial(issued[0].read_bytes())
+
+
+def read_serial(pem: bytes) -> str:
+    """The serial number of a certificate, as OpenSSL writes it: two digits a byte."""
+    digits = f"{x509.load_pem_x509_certificate(pem).serial_number:X}"
+    return digits.zfill(len(digits) + len(digits) % 2)
 
 
 def serving_context(pair: Pair, clients: Path | None = None) -> ssl.SSLContext:
