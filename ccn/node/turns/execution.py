@@ -36,7 +36,8 @@ from ccn.store.writing.writer import Writer
 
 log = structlog.get_logger(__name__)
 
-_DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull)
+# What was held and nobody knows of expires by itself, so a call that is paid for anew costs room meanwhile.
+_DATABASE = (errors.DatabaseUnavailable, errors.DatabaseFull, errors.OutcomeUnknown)
 _AGAIN_S = 0.5
 
 

@@ -46,6 +46,33 @@ async def test_a_message_gets_a_reply_that_is_streamed_and_committed_once(here: 
 
 
 @dataclass
+class AwayOnce(Model):
+    """The first call cannot be paid for, because of the database."""
+
+    failure: errors.CCNError | None = None
+
+    async def stream(self, call: Call, who: Payer) -> AsyncGenerator[Piece, None]:
+        if (failure := self.failure) is not None:
+            self.failure = None
+            raise failure
+        async for piece in super().stream(call, who):
+            yield piece
+
+
+@pytest.mark.parametrize("failure", [errors.DatabaseUnavailable, errors.OutcomeUnknown])
+async def test_a_turn_outlives_a_failover_in_which_it_reserves_what_it_costs(
+    database: settings.DatabaseSettings, failure: Callable[[str], errors.CCNError]
+) -> None:
+    world, model = await node_world.found_world(database), AwayOnce()
+    async with world.node("node-1", model) as node:
+        talk = await node.begin_conversation()
+        model.failure = failure("a primary died")
+        turn = await node.conversations.say(talk, "Hello", ANN)
+        assert await node.reply(turn.id) == "Well, I am here."
+        assert model.failure is None
+
+
+@dataclass
 class Slow(Model):
     """Takes its time to settle."""
 
