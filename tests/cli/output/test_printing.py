@@ -52,3 +52,17 @@ def test_a_record_writes_no_verdict_of_its_own() -> None:
     assert told.splitlines()[0] == "CONTRADICTION: record"
     assert len(told.splitlines()) == 2
     assert not {"\x1b", "\x9b", "\r", "\u202e"} & set(told)
+
+
+def test_a_list_is_an_entry_a_line_and_none_is_said_to_people_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def print_names(names: list[dict[str, str]], *, as_json: bool) -> str:
+        printing.say_entries(names, lambda entry: entry["name"], as_json=as_json, if_none="there is none")
+        return capsys.readouterr().out
+
+    both = [{"name": "wren"}, {"name": "a\x1b[2J"}]
+    assert print_names(both, as_json=False) == "wren\na\\x1b[2J\n"
+    assert print_names(both, as_json=True) == '{"name": "wren"}\n{"name": "a\\u001b[2J"}\n'
+    assert print_names([], as_json=False) == "there is none\n"
+    assert print_names([], as_json=True) == ""
