@@ -71,7 +71,13 @@ def list_keys(
 ) -> None:
     """List all API keys by their prefixes; of a key nothing more is kept that it could be used with."""
     now = datetime.now(UTC)
-    keys = reach.run(lambda pool: api_keys.list_keys(pool, user))
+
+    async def load_keys(pool: Pool) -> list[ApiKey]:
+        if user is not None:
+            await users.load_user(pool, user)  # or it is said that there is nobody of this name
+        return await api_keys.list_keys(pool, user)
+
+    keys = reach.run(load_keys)
     for key in keys:
         state = _describe_state(key, good=key.is_valid(now))
         if reach.as_json:

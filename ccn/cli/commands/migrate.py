@@ -91,7 +91,9 @@ def _print_grants(url: str) -> None:
 
 def _grant_roles(url: str) -> None:
     asyncio.run(roles.grant_roles(url))
-    printing.say("ccn_node and ccn_auditor have what nodes and auditors need", err=True)
+    printing.say(
+        "ccn_node, ccn_gateway and ccn_auditor have what nodes, gateways and auditors need", err=True
+    )
 
 
 def _print_json(done: MigrationPlan) -> None:

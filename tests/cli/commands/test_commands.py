@@ -9,13 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import ccn
-from ccn import settings
 from tests.support.cli import commands
 
 CCN = (sys.executable, "-P", "-m", "ccn")
@@ -98,34 +96,6 @@ def test_an_error_is_red_on_a_terminal(folder: Path) -> None:
     os.close(ours)
 
 
-def test_settings_tell_value_origin_and_meaning_and_hide_secrets(folder: Path) -> None:
-    (folder / "ccn.toml").write_text("[http]\nport = 8123\n")
-    url = "postgresql://ann:hunter2@db:5432/ccn"
-    told = ccn_(folder, "settings", CCN_DATABASE_URL=url, CCN_ELSEWHERE="x")
-    assert told.returncode == 0
-    lines = [" ".join(line.split()) for line in told.stdout.splitlines()]
-    assert "CCN_DATABASE_URL postgresql://ann:********@db:5432/ccn (environment)" in lines
-    assert "CCN_HTTP_PORT 8123 (ccn.toml)" in lines
-    assert "CCN_GRPC_PORT 7701 (default)" in lines
-    assert "hunter2" not in told.stdout + told.stderr
-    assert "\x1b" not in told.stdout
-    assert told.stderr == "warning: CCN_ELSEWHERE is not a setting and has no effect\n"
-    for group, field in settings.list_fields():
-        assert settings.field_sentence(group, field) in lines
-
-
-def test_settings_as_json_hold_the_same(folder: Path) -> None:
-    url = "postgresql://ann:hunter2@db:5432/ccn"
-    told = json.loads(ccn_(folder, "settings", "--json", CCN_DATABASE_URL=url).stdout)
-    assert list(told) == [f"{group}.{field}" for group, field in settings.list_fields()]
-    assert told["database.url"] == {
-        "value": "postgresql://ann:********@db:5432/ccn",
-        "origin": "CCN_DATABASE_URL",
-        "variable": "CCN_DATABASE_URL",
-        "meaning": settings.field_sentence("database", "url"),
-    }
-
-
 def test_an_error_is_json_where_json_was_asked_for(folder: Path) -> None:
     for arguments, code in (
         (("round", "list"), "no_cluster"),
@@ -146,78 +116,6 @@ def test_a_shell_can_complete_the_commands(folder: Path) -> None:
     assert "_ccn_completion" in shown.stdout + ccn_(folder, "--show-completion", "bash").stdout
     asked = {"_CCN_COMPLETE": "complete_bash", "COMP_WORDS": "ccn val", "COMP_CWORD": "1"}
     assert ccn_(folder, **asked).stdout.split() == ["validators"]
-
-
-def test_migrate_shows_what_has_run_and_changes_nothing_twice(
-    folder: Path, database: settings.DatabaseSettings
-) -> None:
-    url = database.url.get_secret_value()
-    plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
-    assert plan.returncode == 0, plan.stderr
-    rows = [line.split() for line in plan.stdout.splitlines()]
-    assert rows[0] == ["number", "name", "state"]
-    assert rows[1][:3] == ["0001", "modes", "ran"]
-    assert {row[2] for row in rows[1:]} == {"ran"}
-    again = ccn_(folder, "migrate", CCN_DATABASE_URL=url)
-    assert again.stdout == plan.stdout
-    assert again.stderr.endswith("nothing to do: the schema is that of this version\n")
-    first, *_ = map(json.loads, ccn_(folder, "migrate", "--json", CCN_DATABASE_URL=url).stdout.splitlines())
-    assert (first["number"], first["name"], first["state"]) == (1, "modes", "ran")
-    assert datetime.fromisoformat(first["at"]).tzinfo is not None
-
-
-def test_migrate_shows_what_would_run(folder: Path, database: settings.DatabaseSettings) -> None:
-    url = database.url.get_secret_value().rpartition("/")[0] + "/postgres"
-    plan = ccn_(folder, "migrate", "--plan", "--database-url", url)
-    assert plan.returncode == 3, plan.stderr
-    lines = {" ".join(line.split()) for line in plan.stdout.splitlines()}
-    assert "0001 modes would run" in lines
-    assert any(
-        line.startswith("0001_modes stop first in one transaction decided while it") for line in lines
-    )
-    told = ccn_(folder, "migrate", "--plan", "--json", "--database-url", url)
-    assert told.returncode == 3
-    first, *_, last = map(json.loads, told.stdout.splitlines())
-    assert (first["state"], first["old_programs_serve"], first["runs"]) == (
-        "would run",
-        False,
-        "in one transaction",
-    )
-    assert first["locks"][0] == {
-        "table": None,
-        "lock": "decided while it runs",
-        "blocks": "unknown",
-        "rows": None,
-        "bytes": None,
-    }
-    assert last["oldest_program"] <= last["number"]
-
-
-def test_migrate_grants_or_shows_what_roles_may_do(
-    folder: Path, database: settings.DatabaseSettings
-) -> None:
-    url = database.url.get_secret_value()
-    shown = ccn_(folder, "migrate", "--grants", "--plan", CCN_DATABASE_OWNER_URL=url)
-    assert "GRANT SELECT, INSERT ON leaves TO ccn_node;" in shown.stdout.splitlines()
-    granted = ccn_(
-        folder, "migrate", "--grants", CCN_DATABASE_OWNER_URL=url, CCN_DATABASE_URL="postgresql://x"
-    )
-    assert (granted.returncode, granted.stderr.splitlines()[-1]) == (
-        0,
-        "ccn_node and ccn_auditor have what nodes and auditors need",
-    )
-
-
-def test_migrate_without_a_database_says_so(folder: Path) -> None:
-    ended = ccn_(folder, "migrate", HOME=str(folder), XDG_DATA_HOME=str(folder))
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith(
-        "error: no cluster runs here. Start one with `ccn up`, or say where it is: "
-    )
-    unreachable = ccn_(folder, "migrate", "--database-url", "postgresql://ann:hunter2@127.0.0.1:1/ccn")
-    assert unreachable.returncode == 1
-    assert "\nerror: " in unreachable.stderr
-    assert "hunter2" not in unreachable.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
-"""`ccn user` and `ccn key` as somebody types them, and the first admin of a local cluster."""
+"""`ccn user` as somebody types them, and the first admin of a local cluster."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,49 +10,11 @@ import pytest
 from ccn import errors, settings
 from ccn.cli.cluster import first_admin
 from ccn.cli.cluster.data_folder import AdminAt, ClusterAt
-from ccn.gateway.accounts.access import Caller
-from ccn.gateway.accounts.passwords import Passwords
 from ccn.store.accounts import api_keys, users
 from ccn.store.accounts.users import Tier
 from ccn.store.connection import pool
 from tests.support.cli import commands
-from tests.support.gateway import access_tokens
-
-
-class Ccn:
-    """The command, about one database."""
-
-    def __init__(self, folder: Path, database: settings.DatabaseSettings) -> None:
-        self._folder, self.database = folder, database
-
-    def __call__(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        url = self.database.url.get_secret_value()
-        environ = commands.environment(CCN_DATABASE_URL=url, HOME=str(self._folder))
-        return commands.run(*arguments, given=given, cwd=self._folder, env=environ)
-
-    def told(self, *arguments: str) -> dict[str, str]:
-        ended = self(*arguments, "--json")
-        assert ended.returncode == 0, ended.stderr
-        found: dict[str, str] = json.loads(ended.stdout)
-        return found
-
-    def accounts(self, ask: str, *values: str) -> object:
-        """What a node of this cluster would say."""
-
-        async def asked() -> object:
-            matching = Passwords()
-            async with pool.open(self.database, "test") as connections:
-                node = access_tokens.accounts(connections, matching)
-                answer = await getattr(node, ask)(*values)
-            matching.close()
-            return answer
-
-        return asyncio.run(asked())
-
-
-@pytest.fixture
-def ccn(tmp_path: Path, database: settings.DatabaseSettings) -> Ccn:
-    return Ccn(tmp_path, database)
+from tests.support.cli.about_database import Ccn
 
 
 def test_a_user_comes_in_is_banned_comes_back_and_changes_its_password(ccn: Ccn) -> None:
@@ -77,42 +37,6 @@ def test_a_user_comes_in_is_banned_comes_back_and_changes_its_password(ccn: Ccn)
     assert password not in listed.stdout
 
 
-def test_a_key_is_issued_once_listed_by_its_prefix_and_revoked(ccn: Ccn) -> None:
-    ccn.told("user", "add", "boss", "--tier", "admin")
-    issued = ccn("key", "issue", "boss", "--tier", "user", "--name", "billing", "--days", "3")
-    key = issued.stdout.strip()
-    assert issued.returncode == 0
-    assert key.startswith("ccn_")
-    found = ccn.accounts("identify_caller", key)
-    assert isinstance(found, Caller)
-    assert (found.name, found.tier) == ("boss", Tier.USER)
-    (line,) = ccn("key", "list").stdout.splitlines()
-    assert line.split()[:4] == [key[:12], "boss", "user", "until"]
-    assert key not in line
-    assert ccn("key", "revoke", key[:12]).stdout == f"revoked {key[:12]} of boss\n"
-    with pytest.raises(errors.CredentialInvalid):
-        ccn.accounts("identify_caller", key)
-    assert json.loads(ccn("key", "list", "--user", "boss", "--json").stdout)["state"].startswith("revoked")
-
-
-def test_a_key_does_no_more_than_its_user(ccn: Ccn) -> None:
-    ccn.told("user", "add", "ada")
-    key = ccn.told("key", "issue", "ada", "--tier", "admin")["api_key"]
-    found = ccn.accounts("identify_caller", key)
-    assert isinstance(found, Caller)
-    assert found.tier is Tier.USER
-
-
-def test_the_key_that_signs_tokens_is_rotated_gently_or_at_once(ccn: Ccn) -> None:
-    password = ccn.told("user", "add", "ada")["password"]
-    token = ccn.accounts("sign_in", "ada", password).access_token  # type: ignore[attr-defined]
-    assert ccn("key", "rotate").returncode == 0
-    ccn.accounts("identify_caller", token)
-    assert ccn("key", "rotate", "--now").returncode == 0
-    with pytest.raises(errors.CredentialInvalid):
-        ccn.accounts("identify_caller", token)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -121,8 +45,6 @@ def test_the_key_that_signs_tokens_is_rotated_gently_or_at_once(ccn: Ccn) -> Non
         (("user", "add", " "), "printable characters"),
         (("user", "disable", "nobody"), "there is no user 'nobody'"),
         (("user", "password", "nobody"), "there is no user 'nobody'"),
-        (("key", "issue", "nobody"), "there is no user 'nobody'"),
-        (("key", "revoke", "ccn_nothing"), "no key has the prefix or id"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(ccn: Ccn, arguments: tuple[str, ...], said: str) -> None:

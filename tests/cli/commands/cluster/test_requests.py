@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 from uuid import UUID
 
-import pytest
-
-from ccn import settings
-from ccn.store.connection import pool
 from ccn.store.connection.pool import Pool
 from ccn.store.operators import requests
 from tests.support.cli import commands
+from tests.support.cli.about_database import Ccn
 
 
-class Ccn:
-    """The command, about one database."""
-
-    def __init__(self, folder: Path, database: settings.DatabaseSettings) -> None:
-        url = database.url.get_secret_value()
-        self.folder, self.database = folder, database
-        self.environ = commands.environment(
-            CCN_DATABASE_URL=url, HOME=str(folder), XDG_DATA_HOME=str(folder)
-        )
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return commands.run(*arguments, cwd=self.folder, env=self.environ)
-
-    def do(self, work: Callable[[Pool], Awaitable[object]]) -> None:
-        async def done() -> None:
-            async with pool.open(self.database, "test") as connections:
-                await work(connections)
-
-        asyncio.run(done())
-
-    def ask(self, command: str, **body: object) -> UUID:
-        request = uuid.uuid4()
-        self.do(lambda pool: requests.add_request(pool, request, command, "ann", body))
-        return request
-
-
-@pytest.fixture
-def ccn(tmp_path: Path, database: settings.DatabaseSettings) -> Ccn:
-    return Ccn(tmp_path, database)
+def ask(ccn: Ccn, command: str, **body: object) -> UUID:
+    """A request that no node is there to answer."""
+    request = uuid.uuid4()
+    ccn.do(lambda pool: requests.add_request(pool, request, command, "ann", body))
+    return request
 
 
 def test_what_waits_is_listed_and_can_be_taken_back(ccn: Ccn) -> None:
     assert ccn("request", "list").stdout == "no request waits for an answer\n"
-    request = ccn.ask("redact", conversation="c", reason="asked by its owner")
+    request = ask(ccn, "redact", conversation="c", reason="asked by its owner")
     (line,) = ccn("request", "list").stdout.splitlines()
     assert line.partition(" UTC  ")[2].startswith(f"{request}  waiting")
     assert line.endswith("redact c asked by its owner, asked by ann")
