@@ -40,8 +40,9 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        names = ("ca", "certificate", "key")
-        self.tls = settings.TlsSettings(**{name: folder / name for name in names})
+        self.tls = settings.TlsSettings(
+            ca=folder / "ca", certificate=folder / "certificate", key=folder / "key"
+        )
 
     def put(self, shown: TlsIdentity) -> TlsIdentity:
         for name in ("ca", "certificate", "key"):
