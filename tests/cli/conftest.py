@@ -1,4 +1,4 @@
-"""A record with something of everything in it, made once, and copies of it to tamper with."""
+"""A record with something of everything in it, copies to tamper with, and the command about a database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
@@ -36,6 +38,7 @@ from ccn.store.rounds import blocks, export, terms
 from ccn.store.upkeep import snapshots
 from ccn.store.upkeep.retention import RedactMessages
 from ccn.store.writing.writer import Writer
+from tests.support.cli.about_database import Ccn
 from tests.support.core.honest_cluster import rules_of
 from tests.support.core.rosters import pack_rows
 from tests.support.node.round_world import Neighbours, Paper, World
@@ -261,3 +264,9 @@ async def copy(database_server: str, record: str) -> AsyncIterator[Copy]:
     await _sql(database_server, f"CREATE DATABASE {name} TEMPLATE {record} STRATEGY file_copy")
     yield Copy(_at(database_server, name))
     await _sql(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def ccn(tmp_path: Path, database: settings.DatabaseSettings) -> Ccn:
+    """The command, about an empty database."""
+    return Ccn(tmp_path, database)
