@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def _left_out() -> dict[str, str]:
         "browser": browser.LEFT_OUT,
         "compose_cluster_here": compose_cluster.left_out(),
         "tls_etcd": encrypting.LEFT_OUT,
+        "systemd_analyze": "" if shutil.which("systemd-analyze") else "units: no systemd-analyze",
     }
     return {fixture: why for fixture, why in found.items() if why}
 

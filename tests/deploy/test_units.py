@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,9 +29,12 @@ FORBIDDEN = (
     "UMask=0077",
     "User=ccn",
 )
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here"
-)
+needs_systemd = pytest.mark.usefixtures("systemd_analyze")
+
+
+@pytest.fixture
+def systemd_analyze() -> None:
+    """Whether it is here the head of the output says; without it these tests are left out."""
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

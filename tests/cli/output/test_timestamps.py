@@ -14,7 +14,7 @@ from ccn.cli.output import timestamps
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The command runs far from Greenwich."""
-    monkeypatch.setenv("TZ", "XXX-09:30")
+    monkeypatch.setenv("TZ", "ACST-09:30")
     time.tzset()
     yield
     monkeypatch.undo()
